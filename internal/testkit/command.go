@@ -1,0 +1,49 @@
+package testkit
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+)
+
+// pipeWait is how long the output of a role that has ended may be held open by what it started itself.
+const pipeWait = 5 * time.Second
+
+// Command returns a command, not yet started, that runs the test binary in the named role of [Run]. The environment is
+// the test's own plus the role. Output goes nowhere unless the test says where, for example to t.Output().
+//
+// At the end of the test the process is killed and waited for if the test has not waited for it; a test that waits in a
+// goroutine of its own ends that goroutine before it returns.
+func Command(t testing.TB, role string, args ...string) *exec.Cmd {
+	t.Helper()
+	if known == nil {
+		t.Fatal("testkit: Command needs testkit.Run in TestMain")
+	}
+	used := known[role]
+	if used == nil {
+		t.Fatalf("testkit: no role %q was given to testkit.Run", role)
+	}
+	used.Store(true)
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatalf("testkit: %v", err)
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Env = append(os.Environ(), roleEnv+"="+role)
+	cmd.WaitDelay = Scale(pipeWait)
+	t.Cleanup(func() { reap(cmd) })
+	return cmd
+}
+
+// reap ends the process of cmd if it was started and not waited for.
+func reap(cmd *exec.Cmd) {
+	if cmd.Process == nil {
+		return
+	}
+	if err := cmd.Process.Kill(); errors.Is(err, os.ErrProcessDone) {
+		return
+	}
+	_ = cmd.Wait() // it was killed, so an error is what it gives
+}

@@ -1,0 +1,151 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/shmactor/shmactor/shm"
+)
+
+// Reply is the answer to a call, in the hands of its caller until Release.
+type Reply struct {
+	hub    *Hub
+	frame  shm.Frame
+	body   shm.Frame
+	length uint32
+	Codec  uint8
+	Status uint32
+}
+
+// Bytes is the payload of the reply, in place: valid until Release.
+func (r *Reply) Bytes() ([]byte, error) {
+	if r.body.IsZero() {
+		return payload(r.frame, r.length)
+	}
+	return payload(r.body, r.length)
+}
+
+// Release gives the reply's memory back.
+func (r *Reply) Release() { r.hub.drop(r.frame) }
+
+// Call sends a request and waits for its end: a reply, a *Failure when its receiver could not answer, or the end of the context. With
+// an error the request may have been handled, unless the error is ErrMailboxFull, ErrStopped from a mailbox that was
+// closed before, or one of the draft itself. It is safe for any goroutine.
+func (m *Mailbox) Call(ctx context.Context, d *Draft) (Reply, error) {
+	h := m.hub
+	w := h.calls.get()
+	defer h.calls.put(w)
+	d.Header.Call = w.number
+	m.address(d)
+	if err := m.publishWait(ctx, d, shm.IsCall); err != nil {
+		h.Discard(d)
+		return Reply{}, err
+	}
+	return h.await(ctx, d.Frame, w, m.Process() != h.self)
+}
+
+// CallBytes calls with a copy of b and returns a copy of the reply.
+func (m *Mailbox) CallBytes(ctx context.Context, b []byte) ([]byte, error) {
+	d, err := m.draftOf(b)
+	if err != nil {
+		return nil, err
+	}
+	r, err := m.Call(ctx, &d)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Release()
+	in, err := r.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	return append([]byte(nil), in...), nil
+}
+
+// await is C7 to C11 and C17 of the call table: it watches the owner word until the call has ended.
+func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (Reply, error) {
+	if remote {
+		h.spin(func() bool { return !pending(f.Owner()) })
+	}
+	for {
+		w := f.Owner() // sync: reply
+		if !pending(w) {
+			r, err, ended := h.ended(f, w)
+			if ended {
+				return r, err
+			}
+			continue
+		}
+		if !w.Has(shm.Waiting) && !f.Move(w, w.With(shm.Waiting)) { // sync: call
+			continue
+		}
+		select {
+		case <-me.wake:
+		case <-ctx.Done():
+			if h.giveUp(f) {
+				return Reply{}, context.Cause(ctx)
+			}
+		case <-h.done:
+			if h.giveUp(f) {
+				return Reply{}, h.Err()
+			}
+		}
+	}
+}
+
+// pending reports whether the call goes on.
+func pending(w shm.Owner) bool {
+	switch w.State() {
+	case shm.Queued, shm.Taken, shm.Deferred, shm.Settling:
+		return true
+	}
+	return false
+}
+
+// ended reads the end of a call from its owner word; it is false when the word changed meanwhile.
+func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
+	if w.Generation() != f.Generation() {
+		return r, fmt.Errorf("the frame of a call was taken away: it is %v: %w", w, shm.ErrCorrupt), true
+	}
+	switch st := w.State(); {
+	case st == shm.Replied && w.Holder() == h.self:
+		head := f.Header()
+		r = Reply{hub: h, frame: f, length: head.Length, Codec: head.Codec, Status: head.Status}
+		r.body, _ = f.Body()
+		return r, nil, true
+	case st == shm.Failed && w.Holder() == h.self:
+		fail := &Failure{Reason: w.Reason()}
+		if w.Has(shm.Detail) {
+			if text, err := payload(f, f.Header().Length); err == nil {
+				fail.Text = string(text)
+			}
+		}
+		h.drop(f)
+		return r, fail, true
+	case st == shm.Lent:
+		if !f.Move(w, w.With(shm.Abandoned)) {
+			return r, nil, false // the borrower came back just now
+		}
+		return r, &Failure{Reason: w.Reason()}, true
+	}
+	return r, fmt.Errorf("the frame of a call is %v: %w", w, shm.ErrCorrupt), true
+}
+
+// giveUp abandons a call: no reply can arrive after it returned true. It returns false when the call has ended after all.
+func (h *Hub) giveUp(f shm.Frame) bool {
+	for range ownerTries {
+		w := f.Owner()
+		switch {
+		case !pending(w) || w.Generation() != f.Generation():
+			return false
+		case w.State() == shm.Deferred:
+			if f.Move(w, f.Word(h.self, shm.Held)) {
+				h.drop(f)
+				return true
+			}
+		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):
+			return true
+		}
+	}
+	return false
+}

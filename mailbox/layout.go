@@ -1,0 +1,112 @@
+package mailbox
+
+import (
+	"sync/atomic"
+
+	"github.com/shmactor/shmactor/shm"
+)
+
+// The record of a mailbox, 48 words. Each group is a cache line or two, and has one kind of writer.
+//
+//	 0  state: incarnation 32 | life of the actor 24 | state 8     the owner of the segment
+//	 1  where the ring starts, in words of ring memory
+//	 2  capacity, a power of two
+//	 3  kind: hash of its name
+//	 4  position at which this incarnation began
+//	 8  tail: a hint that lags                                     senders
+//	 9  refused: times a sender found the ring full
+//	16  head                                                       the consumer
+//	24  consumer: epoch 32 | - | process 20 | parked 1             the consumer, the owner
+//	25  control bits                                               anybody
+//	26  room bits: process index mod 64                            senders
+//	27  waits-for: mailbox index + 1                               the consumer
+//	32  counters: handled, errors, crashes, expired, abandoned, dead letters, stale     the consumer
+//	40  peak depth, handling since (machine clock, 0 when idle)    the consumer
+//
+// The ring: capacity slot words
+//
+//	| lap 39 | full 1 | frame index 24 |
+//
+// Position p lies in slot p mod capacity, in lap p div capacity. Laps go on for ever and wrap: they are compared by their difference.
+const (
+	recState = iota
+	recRing
+	recCapacity
+	recKind
+	recBase
+
+	recTail    = 8
+	recRefused = 9
+
+	recHead = 16
+
+	recConsumer = 24
+	recControl  = 25
+	recRoom     = 26
+	recWaitsFor = 27
+
+	recHandled   = 32
+	recErrors    = 33
+	recCrashes   = 34
+	recExpired   = 35
+	recAbandoned = 36
+	recDead      = 37
+	recStale     = 38
+
+	recPeak  = 40
+	recSince = 41
+)
+
+// MaxCapacity is the largest capacity of a mailbox.
+const MaxCapacity = 1 << 20
+
+// The states of a mailbox.
+const (
+	stateClosed = 0
+	stateOpen   = 1
+)
+
+type stateWord uint64
+
+func makeState(incarnation, life uint32, state uint64) stateWord {
+	return stateWord(uint64(incarnation)<<32 | uint64(life&(1<<24-1))<<8 | state)
+}
+
+func (w stateWord) incarnation() uint32 { return uint32(w >> 32) }
+func (w stateWord) life() uint32        { return uint32(w>>8) & (1<<24 - 1) }
+func (w stateWord) open() bool          { return w&0xff == stateOpen }
+
+type consumerWord uint64
+
+const parkedBit consumerWord = 1
+
+func makeConsumer(epoch uint32, p shm.ProcessID) consumerWord {
+	return consumerWord(uint64(epoch)<<32 | uint64(p)<<1)
+}
+
+func (w consumerWord) epoch() uint32          { return uint32(w >> 32) }
+func (w consumerWord) process() shm.ProcessID { return shm.ProcessID(w >> 1 & (1<<20 - 1)) }
+func (w consumerWord) parked() bool           { return w&parkedBit != 0 }
+
+type slotWord uint64
+
+const (
+	slotLapShift  = 25
+	slotLapBits   = 64 - slotLapShift
+	slotFullBit   = slotWord(1) << 24
+	slotFrameMask = slotFullBit - 1
+)
+
+func emptySlot(lap uint64) slotWord { return slotWord(lap << slotLapShift) }
+func fullSlot(lap uint64, f uint32) slotWord {
+	return emptySlot(lap) | slotFullBit | slotWord(f)&slotFrameMask
+}
+func (w slotWord) full() bool    { return w&slotFullBit != 0 }
+func (w slotWord) frame() uint32 { return uint32(w & slotFrameMask) }
+func (w slotWord) ahead(lap uint64) int64 {
+	return int64(uint64(w>>slotLapShift)-lap) << slotLapShift >> slotLapShift
+}
+func load(ring []atomic.Uint64, i uint64) slotWord { return slotWord(ring[i].Load()) }
+func swap(ring []atomic.Uint64, i uint64, old, to slotWord) bool {
+	return ring[i].CompareAndSwap(uint64(old), uint64(to))
+}

@@ -1,0 +1,79 @@
+package mailbox
+
+import "github.com/shmactor/shmactor/shm"
+
+// Dead letters lie in a mailbox like any other. The supervisor of the system receives from it, and keeps it below its
+// capacity by dropping the oldest.
+
+// SetLetters says where dead letters go. Before, and when the mailbox is full, a dead letter is only counted.
+func (h *Hub) SetLetters(m *Mailbox) { h.letters.Store(m) }
+
+// Bury ends a one-way message as a dead letter. v is its value, if it carried one by reference and that was taken.
+func (m *Message) Bury(why shm.Reason, v any) {
+	if m.box != nil {
+		m.box.rec[recDead].Add(1)
+	}
+	h, origin := m.hub, m.Header.Mailbox
+	if why == shm.NoReason {
+		why = shm.Undeliverable
+	}
+	if m.Header.Value != 0 && v != nil {
+		h.putValue(&Draft{Frame: m.Frame, value: v})
+	}
+	h.bury(m.Frame, why, origin)
+}
+
+// bury publishes a frame that this process holds exclusively as a dead letter. The reason is in the header before the frame
+// can be lost: the sweep buries again what a dead process had begun to bury.
+func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
+	letters := h.letters.Load()
+	h.seg.Count(why)
+	if letters == nil || origin == letters.index {
+		h.drop(f)
+		return
+	}
+	f.SetLetter(why, origin)
+	f.SetTo(letters.index, letters.incarnation)
+	f.Set(f.Word(h.self, shm.Queued))
+	if err := letters.push(f.Index()); err != nil {
+		h.seg.Count(shm.DroppedLetters)
+		f.Set(f.Word(h.self, shm.Held))
+		h.drop(f)
+		return
+	}
+	letters.signal()
+}
+
+// reject settles a message that lies in the ring of a closed mailbox: a caller is told why, a one-way message is buried.
+func (h *Hub) reject(m *Mailbox, index uint32, why shm.Reason) {
+	f, err := h.seg.FrameAt(index)
+	if err != nil {
+		return
+	}
+	for range ownerTries {
+		w := f.Owner()
+		box, inc := f.To()
+		again := w.State() == shm.Taken && !h.seg.Alive(w.Holder())
+		if w.Generation() != f.Generation() || box != m.index || inc != m.incarnation || (w.State() != shm.Queued && !again) {
+			return
+		}
+		p, call := f.Caller()
+		switch {
+		case w.Has(shm.Abandoned) || w.Has(shm.IsCall) && !h.seg.Alive(p):
+			if f.Move(w, f.Word(h.self, shm.Held)) {
+				h.drop(f)
+				return
+			}
+		case w.Has(shm.IsCall):
+			end := f.Word(p, shm.Failed).With(shm.IsCall).Because(why)
+			if f.Move(w, end) {
+				_ = h.handOver(f, end, call, w.Has(shm.Waiting))
+				return
+			}
+		case f.Move(w, f.Word(h.self, shm.Taken)):
+			m.rec[recDead].Add(1)
+			h.bury(f, why, m.index)
+			return
+		}
+	}
+}

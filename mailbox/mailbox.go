@@ -1,0 +1,264 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"sync/atomic"
+
+	"github.com/shmactor/shmactor/shm"
+)
+
+// Mailbox is the senders' side of one use of a mailbox. It is safe for concurrent use, and stays valid while its actor is
+// restarted or moves to another process; after the mailbox was closed every operation returns ErrStopped.
+type Mailbox struct {
+	hub         *Hub
+	rec, ring   []atomic.Uint64
+	mask        uint64
+	shift       uint
+	index       uint32
+	incarnation uint32
+}
+
+// handle makes the handle of the present use of mailbox i. The record is another process's input: what the handle keeps
+// was checked.
+func (h *Hub) handle(i uint32) (*Mailbox, error) {
+	rec := h.seg.Mailbox(i)
+	if rec == nil {
+		return nil, fmt.Errorf("mailbox %d of %d: %w", i, h.seg.Mailboxes(), shm.ErrCorrupt)
+	}
+	capacity := rec[recCapacity].Load()
+	if capacity == 0 {
+		return nil, fmt.Errorf("mailbox %d was never made: %w", i, shm.ErrNotFound)
+	}
+	ring := h.seg.RingWords(rec[recRing].Load(), capacity)
+	if ring == nil || capacity > MaxCapacity || bits.OnesCount64(capacity) != 1 {
+		return nil, fmt.Errorf("mailbox %d has a ring of %d messages outside of ring memory: %w", i, capacity, shm.ErrCorrupt)
+	}
+	return &Mailbox{
+		hub: h, rec: rec, ring: ring, mask: capacity - 1, shift: uint(bits.TrailingZeros64(capacity)), index: i,
+		incarnation: stateWord(rec[recState].Load()).incarnation(),
+	}, nil
+}
+
+// Open returns the mailbox with that name, or ErrNotFound.
+func (h *Hub) Open(name string) (*Mailbox, error) {
+	i, ok := h.seg.Lookup(name)
+	if !ok {
+		return nil, fmt.Errorf("no mailbox has the name %q: %w", name, shm.ErrNotFound)
+	}
+	m, err := h.handle(i)
+	if err != nil {
+		return nil, err
+	}
+	// The name may have been given to another use in between; names change only while the mailbox is closed.
+	if h.seg.Name(i) != name || !m.state().open() {
+		return nil, fmt.Errorf("mailbox %q is being closed: %w", name, shm.ErrNotFound)
+	}
+	return m, nil
+}
+
+// Create makes and opens a mailbox for up to capacity messages, which is rounded up to a power of two. Only the owner of
+// the segment calls it. kind is for whoever reads it with Kind; it says what the mailbox takes.
+func (h *Hub) Create(name string, capacity int, kind uint64) (*Mailbox, error) {
+	if capacity < 1 || capacity > MaxCapacity {
+		return nil, fmt.Errorf("mailbox %q: capacity %d, want 1 to %d", name, capacity, MaxCapacity)
+	}
+	if err := shm.CheckName(name); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, taken := h.seg.Lookup(name); taken {
+		return nil, fmt.Errorf("mailbox %q: %w", name, shm.ErrNameTaken)
+	}
+	size := max(2, uint64(1)<<bits.Len64(uint64(capacity-1)))
+	i, err := h.reserve(name, size)
+	if err != nil {
+		return nil, err
+	}
+	m, err := h.handle(i)
+	if err != nil {
+		return nil, err
+	}
+	m.reset(kind)
+	if err := h.seg.Insert(name, i); err != nil {
+		h.closed[size] = append(h.closed[size], i)
+		return nil, err
+	}
+	m.rec[recState].Store(uint64(makeState(m.incarnation, 0, stateOpen)))
+	return m, nil
+}
+
+// reserve finds a mailbox that is closed and has the right capacity, or one that was never used.
+func (h *Hub) reserve(name string, size uint64) (uint32, error) {
+	if l := h.closed[size]; len(l) > 0 {
+		i := l[len(l)-1]
+		h.closed[size] = l[:len(l)-1]
+		return i, nil
+	}
+	if int(h.unused) >= h.seg.Mailboxes() {
+		return 0, fmt.Errorf("mailbox %q: all %d mailboxes are in use; raise Mailboxes: %w", name, h.seg.Mailboxes(), shm.ErrNoSpace)
+	}
+	at, err := h.seg.NewRing(size)
+	if err != nil {
+		return 0, fmt.Errorf("mailbox %q: %w", name, err)
+	}
+	rec := h.seg.Mailbox(h.unused)
+	rec[recRing].Store(at)
+	rec[recCapacity].Store(size)
+	h.unused++
+	return h.unused - 1, nil
+}
+
+// reset prepares a closed mailbox for its next use: a new incarnation, and counters at zero.
+func (m *Mailbox) reset(kind uint64) {
+	m.incarnation = stateWord(m.rec[recState].Load()).incarnation() + 1
+	m.rec[recState].Store(uint64(makeState(m.incarnation, 0, stateClosed)))
+	m.rec[recKind].Store(kind)
+	m.rec[recBase].Store(m.rec[recHead].Load())
+	for _, w := range []int{
+		recRefused, recControl, recRoom, recWaitsFor, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
+		recStale, recPeak, recSince,
+	} {
+		m.rec[w].Store(0)
+	}
+	m.rec[recConsumer].Store(uint64(makeConsumer(consumerWord(m.rec[recConsumer].Load()).epoch()+1, m.hub.self)))
+}
+
+// Close ends this use of the mailbox: nothing is accepted any more, every queued call is told why, every queued one-way
+// message goes to the dead letters, the name is free. Only the owner of the segment calls it, after the receiver has
+// ended.
+func (m *Mailbox) Close(why shm.Reason) {
+	h := m.hub
+	w := m.state()
+	if w.incarnation() != m.incarnation || !m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) {
+		return
+	}
+	m.seal(why)
+	h.seg.Remove(m.index)
+	m.wakeRoom()
+	h.mu.Lock()
+	h.closed[m.mask+1] = append(h.closed[m.mask+1], m.index)
+	h.mu.Unlock()
+}
+
+// seal settles what the closed ring holds and moves every slot to the next lap, in order. A sender that saw the mailbox
+// open loaded its slot word before; so either its compare-and-swap came first, and seal finds the message, or it is
+// refused.
+func (m *Mailbox) seal(why shm.Reason) {
+	head := m.recoverHead()
+	for i := range m.mask + 1 {
+		pos := head + i
+		lap := pos >> m.shift
+		for range m.mask + sealTries {
+			w := load(m.ring, pos&m.mask)
+			if w.ahead(lap) != 0 {
+				break // already sealed by a closer that was cut off
+			}
+			if w.full() {
+				m.hub.reject(m, w.frame(), why)
+			}
+			if swap(m.ring, pos&m.mask, w, emptySlot(lap+1)) {
+				break
+			}
+		}
+	}
+	m.rec[recTail].Store(head + m.mask + 1)
+	m.rec[recHead].Store(head + m.mask + 1)
+}
+
+// sealTries is how often a slot is looked at while senders fill it; one try is enough, since a slot fills once a lap.
+const sealTries = 16
+
+func (m *Mailbox) state() stateWord { return stateWord(m.rec[recState].Load()) }
+
+// Index is the mailbox's number.
+func (m *Mailbox) Index() uint32 { return m.index }
+
+// Incarnation counts the uses of the mailbox.
+func (m *Mailbox) Incarnation() uint32 { return m.incarnation }
+
+// Name is the mailbox's name, empty when it was closed.
+func (m *Mailbox) Name() string { return m.hub.seg.Name(m.index) }
+
+// Kind is what Create was told.
+func (m *Mailbox) Kind() uint64 { return m.rec[recKind].Load() }
+
+// Open reports whether this use of the mailbox still accepts messages.
+func (m *Mailbox) Open() bool {
+	w := m.state()
+	return w.open() && w.incarnation() == m.incarnation
+}
+
+// Life counts the restarts of the actor behind the mailbox.
+func (m *Mailbox) Life() uint32 { return m.state().life() }
+
+// NextLife begins the next life of the actor behind the mailbox. The supervisor of the actor calls it before it starts the actor
+// again.
+func (m *Mailbox) NextLife() uint32 {
+	for {
+		w := m.state()
+		next := w.life() + 1
+		if !w.open() || w.incarnation() != m.incarnation {
+			return w.life()
+		}
+		if m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, next, stateOpen))) {
+			return next
+		}
+	}
+}
+
+// Process is the process that receives, or that received last.
+func (m *Mailbox) Process() shm.ProcessID {
+	return consumerWord(m.rec[recConsumer].Load()).process()
+}
+
+// Control bits of a mailbox. They are seen before any message, cannot overflow, and setting one twice is setting it once.
+const (
+	ControlStop  uint64 = 1 << 0 // end after the message in hand
+	ControlDrain uint64 = 1 << 1 // end when the mailbox is empty
+	ControlPing  uint64 = 1 << 2 // look around
+)
+
+// Control sets control bits and wakes the receiver.
+func (m *Mailbox) Control(bits uint64) error {
+	if !m.Open() {
+		return fmt.Errorf("mailbox %d: %w", m.index, ErrStopped)
+	}
+	m.rec[recControl].Or(bits) // sync: control
+	m.signal()
+	return nil
+}
+
+// WaitFor publishes that the receiver of this mailbox waits for a reply of mailbox to (nil: that it waits no more), and
+// reports whether that would close a circle of actors that wait for each other.
+func (m *Mailbox) WaitFor(to *Mailbox) (cycle bool) {
+	if to == nil {
+		m.rec[recWaitsFor].Store(0)
+		return false
+	}
+	m.rec[recWaitsFor].Store(uint64(to.index) + 1) // sync: waits-for
+	next := to.index
+	for range maxChain {
+		if next == m.index {
+			m.rec[recWaitsFor].Store(0)
+			return true
+		}
+		rec := m.hub.seg.Mailbox(next)
+		if rec == nil {
+			return false
+		}
+		w := rec[recWaitsFor].Load() // sync: waits-for
+		if w == 0 {
+			return false
+		}
+		next = uint32(w - 1)
+	}
+	return false
+}
+
+// maxChain is the longest chain of waiting actors that is followed.
+const maxChain = 64
+
+var errExpired = fmt.Errorf("not handled before its deadline: %w", context.DeadlineExceeded)

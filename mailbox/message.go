@@ -1,0 +1,253 @@
+package mailbox
+
+import (
+	"fmt"
+
+	"github.com/shmactor/shmactor/shm"
+)
+
+// Message is a message in this process's hands: one that a Receiver took, or a deferred call that was claimed. It ends in
+// exactly one of Answer, Reply, Fail, Defer, Release and Bury; Lend and Return are for a handler that is given up. Its
+// memory is another's from then on.
+type Message struct {
+	hub    *Hub
+	box    *Mailbox // where it was received; nil for a claimed call
+	Frame  shm.Frame
+	Header shm.Header // a private copy
+	body   shm.Frame  // the larger reply, while it is being written
+}
+
+// IsCall reports whether somebody waits for the end of the message.
+func (m *Message) IsCall() bool { return m.Frame.Owner().Has(shm.IsCall) }
+
+// Bytes is the payload, in place: valid until the message ends, and its sender could still change it.
+func (m *Message) Bytes() ([]byte, error) { return payload(m.Frame, m.Header.Length) }
+
+func payload(f shm.Frame, n uint32) ([]byte, error) {
+	p := f.Payload()
+	if int64(n) > int64(len(p)) {
+		return nil, fmt.Errorf("a payload of %d bytes in a frame of %d: %w", n, len(p), shm.ErrCorrupt)
+	}
+	return p[:n:n], nil
+}
+
+// Value takes the Go value that the message carries instead of a payload. local is false when it carries bytes; ErrValueLost when the
+// value was in the memory of another process, or of an earlier life.
+func (m *Message) Value() (v any, local bool, err error) {
+	if m.Header.Value == 0 {
+		return nil, false, nil
+	}
+	v, ok := m.hub.takeValue(m.Frame, m.Header.Value)
+	if !ok {
+		return nil, true, ErrValueLost
+	}
+	return v, true, nil
+}
+
+// Room returns memory for a reply of n bytes: the request's own if it is large enough, and then the request is overwritten;
+// else a second frame. Call it again for more.
+func (m *Message) Room(n int) ([]byte, error) {
+	if m.body.IsZero() && n <= m.Frame.Cap() {
+		return m.Frame.Payload(), nil
+	}
+	if !m.body.IsZero() {
+		if n <= m.body.Cap() {
+			return m.body.Payload(), nil
+		}
+		m.hub.pool.Put(m.body)
+		m.body = shm.Frame{}
+	}
+	b, err := m.hub.pool.Get(n)
+	if err != nil {
+		return nil, err
+	}
+	m.body = b
+	return b.Payload(), nil
+}
+
+// Answer ends a call with the reply of n bytes that was written into the memory that Room returned last. ErrReplied means
+// that nobody waits for it any more.
+func (m *Message) Answer(n int, codec uint8, status uint32) error {
+	m.Frame.SetReply(uint32(n), codec, status)
+	if !m.body.IsZero() {
+		m.Frame.Attach(m.body)
+		m.body = shm.Frame{}
+	}
+	return m.finish(shm.Replied, shm.NoReason, 0)
+}
+
+// Reply ends a call with a copy of b.
+func (m *Message) Reply(b []byte) error {
+	room, err := m.Room(len(b))
+	if err != nil {
+		return err
+	}
+	return m.Answer(copy(room, b), 0, 0)
+}
+
+// Fail ends a call without a reply: its caller gets a *Failure with the reason and the text, which is cut where the frame ends.
+func (m *Message) Fail(why shm.Reason, text string) error {
+	if !m.body.IsZero() {
+		m.hub.pool.Put(m.body)
+		m.body = shm.Frame{}
+	}
+	n := copy(m.Frame.Payload(), text)
+	m.Frame.SetReply(uint32(n), 0, 0)
+	return m.finish(shm.Failed, why, shm.Detail)
+}
+
+// finish is the one compare-and-swap that hands the frame to its caller: C4 to C6, C12, C15 of the call table.
+func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
+	h, f := m.hub, m.Frame
+	for range ownerTries {
+		w := f.Owner()
+		if w.Generation() != f.Generation() || w.Holder() != h.self {
+			return ErrReplied
+		}
+		if w.State() == shm.Lent {
+			m.Return()
+			return ErrReplied
+		}
+		if w.State() != shm.Taken {
+			return ErrReplied
+		}
+		if w.Has(shm.Abandoned) {
+			if f.Move(w, f.Word(h.self, shm.Held)) {
+				h.pool.Put(f)
+				return ErrReplied
+			}
+			continue
+		}
+		end := f.Word(m.Header.Caller, to).With(shm.IsCall | flags).Because(why)
+		if f.Move(w, end) { // sync: reply
+			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
+		}
+	}
+	return shm.ErrCorrupt
+}
+
+// handOver is what follows the compare-and-swap that gave a frame to its caller: first that, then the look at the caller's
+// process entry, so that a caller's death is seen by this side or by the sweep.
+func (h *Hub) handOver(f shm.Frame, end shm.Owner, call uint32, waiting bool) error {
+	p := end.Holder()
+	if !h.seg.Alive(p) { // sync: verdict
+		if f.Move(end, f.Word(h.self, shm.Held)) {
+			h.pool.Put(f)
+		}
+		return ErrReplied
+	}
+	if waiting {
+		h.wakeCaller(p, call)
+	}
+	return nil
+}
+
+func (h *Hub) wakeCaller(p shm.ProcessID, call uint32) {
+	if p == h.self {
+		h.calls.wake(call)
+		return
+	}
+	h.seg.SetCall(p.Index(), call)
+	h.seg.Ring(p.Index())
+}
+
+// Release ends a one-way message that was handled.
+func (m *Message) Release() { m.hub.drop(m.Frame) }
+
+// drop frees a frame that this process holds exclusively, and the value that goes with it.
+func (h *Hub) drop(f shm.Frame) {
+	h.takeValue(f, h.valueLife())
+	h.pool.Put(f)
+}
+
+// Lend settles a message whose handler is given up but still runs: a caller is told why at once. The frame stays as it is
+// until the handler's goroutine calls Return, or any other ending.
+func (m *Message) Lend(why shm.Reason) {
+	h, f := m.hub, m.Frame
+	for range ownerTries {
+		w := f.Owner()
+		if w.Generation() != f.Generation() || w.State() != shm.Taken || w.Holder() != h.self {
+			return
+		}
+		to := w.To(h.self, shm.Lent).Without(shm.Waiting).Because(why)
+		if !w.Has(shm.IsCall) {
+			to = to.With(shm.Abandoned) // nobody waits for a one-way message
+		}
+		if f.Move(w, to) {
+			if w.Has(shm.IsCall | shm.Waiting) {
+				h.wakeCaller(m.Header.Caller, m.Header.Call)
+			}
+			return
+		}
+	}
+}
+
+// Return ends a message that was lent: the goroutine that could still read it has come back.
+func (m *Message) Return() {
+	h, f := m.hub, m.Frame
+	for range ownerTries {
+		w := f.Owner()
+		if w.Generation() != f.Generation() || w.State() != shm.Lent || w.Holder() != h.self {
+			return
+		}
+		if w.Has(shm.Abandoned) {
+			if f.Move(w, f.Word(h.self, shm.Held)) {
+				h.drop(f)
+				return
+			}
+			continue
+		}
+		end := f.Word(m.Header.Caller, shm.Failed).With(shm.IsCall).Because(w.Reason())
+		if f.Move(w, end) {
+			_ = h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
+			return
+		}
+	}
+}
+
+// Token names a deferred call. It may be passed to another goroutine, or in a message to another process; the first
+// bearer that claims it answers.
+type Token struct {
+	Frame      uint32
+	Generation uint32
+}
+
+// Defer ends the handling of a call without an answer: the bearer of the token will answer it.
+func (m *Message) Defer() (Token, error) {
+	h, f := m.hub, m.Frame
+	for range ownerTries {
+		w := f.Owner()
+		if w.Generation() != f.Generation() || w.State() != shm.Taken || w.Holder() != h.self {
+			break
+		}
+		if w.Has(shm.Abandoned) {
+			if f.Move(w, f.Word(h.self, shm.Held)) {
+				h.drop(f)
+				break
+			}
+			continue
+		}
+		if f.Move(w, w.To(h.self, shm.Deferred)) {
+			return Token{f.Index(), f.Generation()}, nil
+		}
+	}
+	return Token{}, ErrReplied
+}
+
+// Claim takes a deferred call to answer it. ErrReplied when somebody claimed it before, or its caller gave up.
+func (h *Hub) Claim(t Token) (Message, error) {
+	f, err := h.seg.FrameAt(t.Frame)
+	if err != nil {
+		return Message{}, err
+	}
+	for range ownerTries {
+		w := f.Owner()
+		if w.Generation() != t.Generation || f.Generation() != t.Generation || w.State() != shm.Deferred {
+			break
+		}
+		if f.Move(w, w.To(h.self, shm.Taken)) {
+			return Message{hub: h, Frame: f, Header: f.Header()}, nil
+		}
+	}
+	return Message{}, ErrReplied
+}

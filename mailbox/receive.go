@@ -1,0 +1,232 @@
+package mailbox
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/shm"
+)
+
+// Receiver is the consumer's right to one mailbox. One goroutine at a time uses it; the right may pass to another goroutine
+// through anything that orders the two.
+type Receiver struct {
+	*Mailbox
+	head    uint64
+	epoch   uint32
+	wake    chan struct{}
+	remote  bool // the last message came from another process: it pays to look for the next one for a while
+	retired atomic.Bool
+}
+
+// Receiver takes over the receiving side of a mailbox for this process. What was queued is received next, in order. The caller
+// makes sure that no other receiver is at work: the one before has ended, or its process was swept.
+func (m *Mailbox) Receiver() *Receiver {
+	old := consumerWord(m.rec[recConsumer].Load())
+	r := &Receiver{Mailbox: m, epoch: old.epoch() + 1, wake: make(chan struct{}, 1)}
+	m.rec[recWaitsFor].Store(0)
+	m.rec[recSince].Store(0)
+	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring
+	r.head = m.recoverHead()
+	m.rec[recHead].Store(r.head)
+	m.hub.host(r)
+	return r
+}
+
+// recoverHead finds where to go on. The last consumer may have died between emptying a slot and moving head; it is at most
+// a ring behind.
+func (m *Mailbox) recoverHead() uint64 {
+	head := m.rec[recHead].Load()
+	for range m.mask + 1 {
+		if load(m.ring, head&m.mask).ahead(head>>m.shift) <= 0 {
+			break
+		}
+		head++
+	}
+	return head
+}
+
+// Close gives the consumer's right back. What is queued stays.
+func (r *Receiver) Close() {
+	if r.retired.CompareAndSwap(false, true) {
+		r.hub.unhost(r)
+	}
+}
+
+// Bits takes the control bits that are set.
+func (r *Receiver) Bits() uint64 {
+	if r.rec[recControl].Load() == 0 { // sync: control
+		return 0
+	}
+	return r.rec[recControl].Swap(0)
+}
+
+// TryReceive returns the next message; ok is false when there is none. Messages that were abandoned, or that make no sense, are
+// settled on the way and counted.
+func (r *Receiver) TryReceive() (msg Message, ok bool) {
+	for range r.mask + 1 + pushTries {
+		lap := r.head >> r.shift
+		w := load(r.ring, r.head&r.mask) // sync: publish
+		if !w.full() || w.ahead(lap) != 0 {
+			return msg, false
+		}
+		taken, f := r.take(w.frame())
+		if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) {
+			// Only the holder of this right empties slots: the word was scribbled over. The message in hand is good.
+			r.rec[recStale].Add(1)
+		}
+		r.head++
+		r.rec[recHead].Store(r.head)
+		r.makeRoom()
+		switch taken {
+		case takenMessage:
+			msg = Message{hub: r.hub, Frame: f, Header: f.Header(), box: r.Mailbox}
+			r.remote = msg.Header.Caller.Index() != r.hub.self.Index()
+			if depth := r.rec[recTail].Load() - r.head; depth < r.mask+1 && depth+1 > r.rec[recPeak].Load() {
+				r.rec[recPeak].Store(depth + 1)
+			}
+			return msg, true
+		case takenAbandoned:
+			r.rec[recAbandoned].Add(1)
+			r.hub.drop(f)
+		case takenNothing:
+			r.rec[recStale].Add(1)
+		}
+	}
+	return msg, false
+}
+
+type taken int
+
+const (
+	takenNothing taken = iota
+	takenMessage
+	takenAbandoned
+)
+
+// take is step 9: it makes a queued frame this process's, if it is for this use of this mailbox.
+func (r *Receiver) take(index uint32) (taken, shm.Frame) {
+	f, err := r.hub.seg.FrameAt(index)
+	if err != nil {
+		return takenNothing, f
+	}
+	for range ownerTries {
+		w := f.Owner()
+		st := w.State()
+		again := st == shm.Taken && !r.hub.seg.Alive(w.Holder()) // taken by a life that died before it emptied the slot
+		if box, inc := f.To(); w.Generation() != f.Generation() || box != r.index || inc != r.incarnation || (st != shm.Queued && !again) {
+			return takenNothing, f
+		}
+		if w.Has(shm.Abandoned) {
+			if f.Move(w, f.Word(r.hub.self, shm.Held)) {
+				return takenAbandoned, f
+			}
+		} else if f.Move(w, w.To(r.hub.self, shm.Taken)) { // sync: take
+			return takenMessage, f
+		}
+	}
+	return takenNothing, f
+}
+
+// ownerTries bounds how often an owner word is tried again: its caller can change it at most twice, to wait and to give up.
+const ownerTries = 8
+
+// makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
+func (r *Receiver) makeRoom() {
+	if r.rec[recRoom].Load() != 0 { // sync: room
+		r.wakeRoom()
+	}
+}
+
+func (m *Mailbox) wakeRoom() {
+	set := m.rec[recRoom].Swap(0)
+	for p := uint32(0); set != 0 && int(p) < m.hub.seg.Processes(); p++ {
+		if set>>(p%64)&1 != 0 {
+			m.hub.wakeMailbox(m.hub.seg.ID(p), m.index)
+		}
+	}
+}
+
+// Receive waits for the next message, or for a control bit: then ok is false and the bits are not 0.
+func (r *Receiver) Receive(ctx context.Context) (msg Message, bits uint64, err error) {
+	for {
+		if bits = r.Bits(); bits != 0 {
+			return msg, bits, nil
+		}
+		if msg, ok := r.TryReceive(); ok {
+			return msg, 0, nil
+		}
+		if err := r.hub.Err(); err != nil {
+			return msg, 0, err
+		}
+		if err := r.wait(ctx); err != nil {
+			return msg, 0, err
+		}
+	}
+}
+
+// pending reports whether there is something to do.
+func (r *Receiver) pending() bool {
+	w := load(r.ring, r.head&r.mask)
+	return w.full() && w.ahead(r.head>>r.shift) == 0 || r.rec[recControl].Load() != 0
+}
+
+// wait is step 15: it looks for a while if that pays, then announces that it sleeps, looks once more, and sleeps.
+func (r *Receiver) wait(ctx context.Context) error {
+	if r.remote && r.hub.spin(r.pending) {
+		return nil
+	}
+	w := makeConsumer(r.epoch, r.hub.self)
+	r.rec[recConsumer].Store(uint64(w | parkedBit)) // sync: park
+	defer r.rec[recConsumer].Store(uint64(w))
+	if r.pending() {
+		return nil
+	}
+	select {
+	case <-r.wake:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-r.hub.done:
+		return r.hub.Err()
+	}
+}
+
+// Busy says since when the receiver handles a message, for those who look from outside.
+func (r *Receiver) Busy(on bool) {
+	since := uint64(0)
+	if on {
+		since = uint64(sys.Now())
+	}
+	r.rec[recSince].Store(since)
+}
+
+// Outcome is how a message ended, for the counters.
+type Outcome int
+
+// The outcomes.
+const (
+	Handled       Outcome = iota
+	HandlerFailed         // handled; the handler returned an error
+	HandlerCrashed
+	DeadlinePassed
+)
+
+// Counted adds one to the counters of an outcome.
+func (r *Receiver) Counted(o Outcome) {
+	add := func(w int) { r.rec[w].Store(r.rec[w].Load() + 1) } // one writer
+	switch o {
+	case Handled:
+		add(recHandled)
+	case HandlerFailed:
+		add(recHandled)
+		add(recErrors)
+	case HandlerCrashed:
+		add(recCrashes)
+	case DeadlinePassed:
+		add(recExpired)
+	}
+}
+
+func (r *Receiver) String() string { return fmt.Sprintf("receiver of %q", r.Name()) }

@@ -1,0 +1,183 @@
+package mailbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/shmactor/shmactor/shm"
+)
+
+// Draft is a message that is being filled: a frame that belongs to this process alone. TrySend, Send, Call and Discard use
+// it up, whatever their outcome.
+type Draft struct {
+	Frame  shm.Frame
+	Header shm.Header // its addresses are filled in by the sending operation
+	value  any
+	local  bool
+	place  *Local
+}
+
+// Draft returns a draft with room for n bytes of payload: ErrTooLarge, or ErrNoSpace when there is no frame now.
+func (h *Hub) Draft(n int) (Draft, error) {
+	if err := h.Err(); err != nil {
+		return Draft{}, err
+	}
+	f, err := h.pool.Get(n)
+	return Draft{Frame: f}, err
+}
+
+// Discard gives the draft's frame back.
+func (h *Hub) Discard(d *Draft) {
+	if d.local {
+		h.takeValue(d.Frame, h.valueLife())
+	}
+	h.pool.Put(d.Frame)
+}
+
+// TrySend sends a one-way message: ErrMailboxFull at once when there is no room, ErrStopped when the mailbox was closed.
+// With an error nothing was sent.
+func (m *Mailbox) TrySend(d *Draft) error {
+	m.address(d)
+	err := m.publish(d, 0)
+	if err != nil {
+		m.hub.Discard(d)
+	}
+	return err
+}
+
+// Send is TrySend that waits for room until the context ends. The wait is woken, not polled.
+func (m *Mailbox) Send(ctx context.Context, d *Draft) error {
+	m.address(d)
+	err := m.publishWait(ctx, d, 0)
+	if err != nil {
+		m.hub.Discard(d)
+	}
+	return err
+}
+
+// SendBytes sends a copy of b. It waits for room until the context ends.
+func (m *Mailbox) SendBytes(ctx context.Context, b []byte) error {
+	d, err := m.draftOf(b)
+	if err != nil {
+		return err
+	}
+	return m.Send(ctx, &d)
+}
+
+// TrySendBytes sends a copy of b, or returns ErrMailboxFull at once.
+func (m *Mailbox) TrySendBytes(b []byte) error {
+	d, err := m.draftOf(b)
+	if err != nil {
+		return err
+	}
+	return m.TrySend(&d)
+}
+
+func (m *Mailbox) draftOf(b []byte) (Draft, error) {
+	d, err := m.hub.Draft(len(b))
+	if err == nil {
+		d.Header.Length = uint32(copy(d.Frame.Payload(), b))
+	}
+	return d, err
+}
+
+// address writes the header, where everything about the message stands except who holds it.
+func (m *Mailbox) address(d *Draft) {
+	d.Header.Mailbox, d.Header.Incarnation, d.Header.Caller = m.index, m.incarnation, m.hub.self
+	if d.local {
+		d.Header.Value = m.hub.valueLife()
+		m.hub.putValue(d)
+	}
+	d.Frame.SetHeader(&d.Header)
+}
+
+// publishWait publishes, waiting for room until ctx ends.
+func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) error {
+	h := m.hub
+	err := h.Err()
+	if err == nil {
+		err = m.publish(d, flags)
+	}
+	if err == nil || !errors.Is(err, ErrMailboxFull) {
+		return err
+	}
+	w := h.room.enter(m.index)
+	defer h.room.leave(m.index, w)
+	for {
+		m.rec[recRoom].Or(1 << (h.self.Index() % 64)) // sync: room
+		if err = m.publish(d, flags); err == nil || !errors.Is(err, ErrMailboxFull) {
+			return err
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for room in %q: %w", m.Name(), context.Cause(ctx))
+		case <-h.done:
+			return h.Err()
+		}
+	}
+}
+
+// publish is steps 3 to 8 of the one-way table.
+func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
+	f := d.Frame
+	f.Set(f.Word(m.hub.self, shm.Queued).With(flags))
+	if err := m.push(f.Index()); err != nil {
+		f.Set(f.Word(m.hub.self, shm.Held))
+		return err
+	}
+	m.signal()
+	return nil
+}
+
+// push is steps 4 to 7: it publishes a queued frame.
+func (m *Mailbox) push(frame uint32) error {
+	tries := 2*(m.mask+1) + pushTries
+	for range tries {
+		tail := m.rec[recTail].Load()
+		lap := tail >> m.shift
+		w := load(m.ring, tail&m.mask) // sync: publish
+		if st := m.state(); !st.open() || st.incarnation() != m.incarnation {
+			return m.stopped()
+		}
+		switch ahead := w.ahead(lap); {
+		case ahead < 0:
+			m.rec[recRefused].Add(1)
+			return fmt.Errorf("mailbox %q, capacity %d: %w", m.Name(), m.mask+1, ErrMailboxFull)
+		case ahead > 0 || w.full():
+			m.rec[recTail].CompareAndSwap(tail, tail+1)
+		case swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)): // sync: publish
+			m.rec[recTail].CompareAndSwap(tail, tail+1)
+			return nil
+		}
+	}
+	// Other senders were faster each time, or the ring is scribbled over. To this sender both mean: no room now.
+	m.rec[recRefused].Add(1)
+	return fmt.Errorf("mailbox %q, after %d tries: %w", m.Name(), tries, ErrMailboxFull)
+}
+
+// pushTries bounds how often a sender tries again beside others, on top of two laps of helping the tail forward.
+const pushTries = 64
+
+func (m *Mailbox) stopped() error {
+	return fmt.Errorf("mailbox %d was closed: %w", m.index, ErrStopped)
+}
+
+// signal is step 8: it wakes the consumer if it is parked, wherever it is now.
+func (m *Mailbox) signal() {
+	c := consumerWord(m.rec[recConsumer].Load()) // sync: park
+	for range signalTries {
+		if c.parked() {
+			m.hub.wakeMailbox(c.process(), m.index)
+		}
+		now := consumerWord(m.rec[recConsumer].Load())
+		if now.process() == c.process() && now.epoch() == c.epoch() {
+			return
+		}
+		c = now // it moved: ring there too
+	}
+}
+
+// signalTries bounds how often a mailbox may move during one send.
+const signalTries = 4

@@ -1,0 +1,151 @@
+package shm
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+
+	"github.com/shmactor/shmactor/internal/sys"
+)
+
+// The process word: life in bits 4..13, the state in bits 0..3.
+//
+//	FREE --owner--> RESERVED --the process itself--> LIVE --owner, when the kernel says it exited--> DEAD --owner, swept--> FREE
+
+// ProcessState is the state of an entry of the process table.
+type ProcessState uint8
+
+// The states of an entry.
+const (
+	ProcFree     ProcessState = iota // nobody
+	ProcReserved                     // granted to a process that has not attached yet
+	ProcLive
+	ProcDead // exited; its sweep has not ended
+)
+
+func (p ProcessState) String() string {
+	return [...]string{"free", "reserved", "live", "dead", "?"}[min(p, 4)]
+}
+
+const procLifeShift = 4
+
+func procWordOf(life uint32, st ProcessState) uint64 {
+	return uint64(life&(1<<lifeBits-1))<<procLifeShift | uint64(st)
+}
+
+func splitProc(w uint64) (life uint32, st ProcessState) {
+	return uint32(w>>procLifeShift) & (1<<lifeBits - 1), ProcessState(w & 15)
+}
+
+func (s *Segment) process(i uint32) []atomic.Uint64 {
+	if int64(i) >= s.geo.processes {
+		return nil
+	}
+	at := int64(i) * procWords
+	return s.processes[at : at+procWords : at+procWords]
+}
+
+// Grant reserves an entry of the process table for a process that will Enter it, and names it for people. Only the owner
+// calls it.
+func (s *Segment) Grant(name string) (ProcessID, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range uint32(s.geo.processes) {
+		p := s.process(i)
+		life, st := splitProc(p[procWord].Load())
+		if st != ProcFree {
+			continue
+		}
+		name = name[:min(len(name), maxSystemName)]
+		copy(s.mem.bytes(s.geo.processOff+int64(i)*procWords*wordSize+procName*wordSize, maxSystemName), name)
+		p[procNameLen].Store(uint64(len(name)))
+		p[procPID].Store(0)
+		p[procStart].Store(0)
+		s.clearSignals(i)
+		p[procWord].Store(procWordOf(life+1, ProcReserved))
+		return MakeProcessID(i, life+1), nil
+	}
+	return 0, fmt.Errorf("shm: all %d entries of the process table are in use; raise Processes: %w", s.geo.processes, ErrNoSpace)
+}
+
+// Enter makes this process the holder of entry i, which its owner granted to it.
+func (s *Segment) Enter(i uint32) error {
+	p := s.process(i)
+	if p == nil || s.readOnly {
+		return fmt.Errorf("shm: cannot enter as process %d of %d: %w", i, s.geo.processes, ErrCorrupt)
+	}
+	life, _ := splitProc(p[procWord].Load())
+	start, err := sys.StartTime(os.Getpid())
+	if err != nil && s.Shared() {
+		return err
+	}
+	p[procPID].Store(uint64(os.Getpid()))
+	p[procStart].Store(start)
+	if !p[procWord].CompareAndSwap(procWordOf(life, ProcReserved), procWordOf(life, ProcLive)) {
+		return fmt.Errorf("shm: process entry %d was not granted to this process: %w", i, ErrCorrupt)
+	}
+	return nil
+}
+
+// ID is the ID of the process that is in entry i now.
+func (s *Segment) ID(i uint32) ProcessID {
+	p := s.process(i)
+	if p == nil {
+		return 0
+	}
+	life, _ := splitProc(p[procWord].Load())
+	return MakeProcessID(i, life)
+}
+
+// Alive reports whether id names a process that has not been declared dead.
+func (s *Segment) Alive(id ProcessID) bool {
+	p := s.process(id.Index())
+	if p == nil {
+		return false
+	}
+	life, st := splitProc(p[procWord].Load()) // sync: verdict
+	return life == id.Life() && (st == ProcLive || st == ProcReserved)
+}
+
+// Condemn declares a process dead. Only the owner calls it, and only when the kernel said that the process has exited. The
+// caller then sweeps, and calls Release.
+func (s *Segment) Condemn(id ProcessID) bool {
+	p := s.process(id.Index())
+	if p == nil {
+		return false
+	}
+	w := p[procWord].Load()
+	life, st := splitProc(w)
+	if life != id.Life() || st == ProcFree {
+		return false
+	}
+	return st == ProcDead || p[procWord].CompareAndSwap(w, procWordOf(life, ProcDead)) // sync: verdict
+}
+
+// Release frees the entry of a process that was condemned and swept.
+func (s *Segment) Release(id ProcessID) bool {
+	p := s.process(id.Index())
+	return p != nil && p[procWord].CompareAndSwap(procWordOf(id.Life(), ProcDead), procWordOf(id.Life(), ProcFree))
+}
+
+// ProcessInfo is what the table says about one process.
+type ProcessInfo struct {
+	ID    ProcessID
+	State ProcessState
+	Name  string
+	PID   int
+	Start uint64 // ticks since boot
+}
+
+// Process reads entry i; ok is false when there is no such entry.
+func (s *Segment) Process(i uint32) (info ProcessInfo, ok bool) {
+	p := s.process(i)
+	if p == nil {
+		return info, false
+	}
+	life, st := splitProc(p[procWord].Load())
+	return ProcessInfo{
+		ID: MakeProcessID(i, life), State: st, PID: int(p[procPID].Load()), Start: p[procStart].Load(),
+		Name: s.text(s.geo.processOff+int64(i)*procWords*wordSize+procName*wordSize, p[procNameLen].Load(), maxSystemName),
+	}, true
+}

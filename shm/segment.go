@@ -1,0 +1,305 @@
+package shm
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/shmactor/shmactor/internal/sys"
+)
+
+// Segment is one mapping of a segment. Its methods may be called from any goroutine.
+type Segment struct {
+	geo      geometry // from the header, checked once; the shared copy is never read again
+	mem      memory
+	file     *os.File // nil on the heap
+	lock     *os.File // of a file backing, while its owner lives
+	readOnly bool
+	owner    bool
+
+	header    []atomic.Uint64
+	processes []atomic.Uint64
+	ready     []atomic.Uint64
+	index     []atomic.Uint64
+	names     []atomic.Uint64
+	mailboxes []atomic.Uint64
+	rings     []atomic.Uint64
+	spans     []atomic.Uint64
+	owners    []atomic.Uint64
+
+	mu     sync.Mutex // guards what only the owner writes: directory, process grants
+	closed atomic.Bool
+}
+
+// Create makes a segment. The calling process owns it and has entry 0 of the process table.
+func Create(o Options) (*Segment, error) {
+	g, err := o.geometry()
+	if err != nil {
+		return nil, err
+	}
+	var file, lock *os.File
+	switch {
+	case o.Heap:
+	case o.File != "":
+		if file, lock, err = createFile(o.File, g.size); err != nil {
+			return nil, err
+		}
+	default:
+		if file, err = createMemory(o.Name, g.size); err != nil {
+			return nil, err
+		}
+	}
+	s, err := mapSegment(file, *g, false)
+	if err != nil {
+		closeFile(file)
+		closeFile(lock)
+		return nil, err
+	}
+	s.owner, s.lock = true, lock
+	s.writeHeader(o.Name)
+	if file != nil && o.File == "" {
+		if err := sys.Seal(file); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	if _, err := s.Grant("main"); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	if err := s.Enter(0); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func createMemory(name string, size int64) (*os.File, error) {
+	if err := fits(size); err != nil {
+		return nil, err
+	}
+	f, err := sys.MemoryFile("shmactor:"+name, size)
+	return f, noSpace(err, size, "anonymous memory")
+}
+
+// noSpace says what was needed when there was no room for it.
+func noSpace(err error, size int64, where string) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.ENOMEM) {
+		return fmt.Errorf("shm: a segment needs %d bytes of %s and there is no room (%w); lower MessageBytes, Mailboxes or "+
+			"MaxMessage, or make room: %w", size, where, err, ErrNoSpace)
+	}
+	return err
+}
+
+// mapSegment maps file, or heap memory if it is nil, and cuts it into its tables.
+func mapSegment(file *os.File, g geometry, readOnly bool) (*Segment, error) {
+	s := &Segment{geo: g, file: file, readOnly: readOnly}
+	if file == nil {
+		s.mem = heapMemory(g.size)
+	} else {
+		mem, err := sys.Map(file, g.size, !readOnly)
+		if err != nil {
+			return nil, noSpace(err, g.size, "address space")
+		}
+		s.mem = mem
+	}
+	s.header = s.mem.words(0, headerWords)
+	s.processes = s.mem.words(g.processOff, g.processes*procWords)
+	s.ready = s.mem.words(g.readyOff, g.processes*g.readyWords)
+	s.index = s.mem.words(g.indexOff, g.indexSlots)
+	s.names = s.mem.words(g.nameOff, g.mailboxes*nameRecord/wordSize)
+	s.mailboxes = s.mem.words(g.mailboxOff, g.mailboxes*MailboxWords)
+	s.rings = s.mem.words(g.ringOff, g.ringWords)
+	s.spans = s.mem.words(g.spanOff, g.spans)
+	s.owners = s.mem.words(g.ownerOff, g.spans*framesPerSpan)
+	return s, nil
+}
+
+func (s *Segment) writeHeader(name string) {
+	g, h := &s.geo, s.header
+	for i, v := range map[int]int64{
+		hdrSize: g.size, hdrProcesses: g.processes, hdrMailboxes: g.mailboxes, hdrRingWords: g.ringWords,
+		hdrSpans: g.spans, hdrMaxMessage: g.maxMessage, hdrOwnerPID: int64(os.Getpid()), hdrCreated: time.Now().UnixNano(),
+		hdrABI: ABI, hdrNameLen: int64(len(name)),
+	} {
+		h[i].Store(uint64(v))
+	}
+	start, _ := sys.StartTime(os.Getpid())
+	h[hdrOwnerStart].Store(start)
+	h[hdrLayout].Store(layoutHash)
+	h[hdrBoot].Store(Hash(sys.BootID()))
+	var id [8]byte
+	_, _ = rand.Read(id[:]) // never fails
+	h[hdrInstance].Store(binary.NativeEndian.Uint64(id[:]))
+	copy(s.mem.bytes(hdrName*wordSize, maxSystemName), name)
+	h[hdrMagic].Store(magic) // last: a reader that sees it sees the rest
+}
+
+// AttachFile maps the segment in f, which was inherited or received from its owner; the segment keeps f.
+func AttachFile(f *os.File) (*Segment, error) { return attach(f, false) }
+
+// AttachReadOnly maps the segment in f for reading. Nothing reached through it can write to the segment.
+func AttachReadOnly(f *os.File) (*Segment, error) { return attach(f, true) }
+
+func attach(f *os.File, readOnly bool) (*Segment, error) {
+	g, err := readGeometry(f)
+	if err != nil {
+		return nil, err
+	}
+	return mapSegment(f, *g, readOnly)
+}
+
+// readGeometry reads the header from the file, not from a mapping, so that every number is a private copy from the start.
+func readGeometry(f *os.File) (*geometry, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	buf := make([]byte, headerSize)
+	if _, err := f.ReadAt(buf, 0); err != nil {
+		return nil, fmt.Errorf("shm: %s has no header: %w", f.Name(), ErrIncompatible)
+	}
+	word := func(i int) uint64 { return binary.NativeEndian.Uint64(buf[i*wordSize:]) }
+	switch {
+	case word(hdrMagic) != magic:
+		return nil, fmt.Errorf("shm: %s is not a segment (it starts with %x): %w", f.Name(), buf[:8], ErrIncompatible)
+	case word(hdrABI) != ABI:
+		return nil, fmt.Errorf("shm: %s has ABI %d, this program ABI %d: %w", f.Name(), word(hdrABI), ABI, ErrIncompatible)
+	case word(hdrLayout) != layoutHash:
+		return nil, fmt.Errorf("shm: %s has layout %x, this program %x: %w", f.Name(), word(hdrLayout), layoutHash, ErrIncompatible)
+	}
+	g := &geometry{
+		processes: int64(word(hdrProcesses)), mailboxes: int64(word(hdrMailboxes)), ringWords: int64(word(hdrRingWords)),
+		spans: int64(word(hdrSpans)), maxMessage: int64(word(hdrMaxMessage)),
+	}
+	if err := g.check(); err != nil {
+		return nil, fmt.Errorf("shm: %s: %w: %w", f.Name(), err, ErrCorrupt)
+	}
+	g.lay()
+	if g.size != int64(word(hdrSize)) || g.size != info.Size() {
+		return nil, fmt.Errorf("shm: %s has %d bytes, its header says %d and its tables need %d: %w",
+			f.Name(), info.Size(), word(hdrSize), g.size, ErrCorrupt)
+	}
+	return g, nil
+}
+
+// Close lets go of the mapping. It does not wait for others: a view that is still held reads zeros from now on. The owner
+// calls End first.
+func (s *Segment) Close() error {
+	if !s.closed.CompareAndSwap(false, true) || s.file == nil {
+		return nil
+	}
+	defer closeFile(s.lock)
+	var removed error
+	if s.lock != nil && s.Ended() { // ended in order: nothing is left in it that anybody waits for
+		removed = errors.Join(os.Remove(s.file.Name()), os.Remove(s.lock.Name()))
+	}
+	return errors.Join(removed, sys.Retire(s.mem), s.file.Close())
+}
+
+func closeFile(f *os.File) {
+	if f != nil {
+		_ = f.Close()
+	}
+}
+
+// End marks the system as ended in order, for those who look from outside or wait inside.
+func (s *Segment) End() { s.header[hdrEnded].Store(1) }
+
+// Ended reports whether the owner has ended the system.
+func (s *Segment) Ended() bool { return s.header[hdrEnded].Load() != 0 }
+
+// File is the file behind the segment, nil on the heap. It stays the segment's.
+func (s *Segment) File() *os.File { return s.file }
+
+// Owned reports whether this process created the segment.
+func (s *Segment) Owned() bool { return s.owner }
+
+// Shared reports whether other processes can attach.
+func (s *Segment) Shared() bool { return s.file != nil }
+
+// Size is the segment's size in bytes.
+func (s *Segment) Size() int64 { return s.geo.size }
+
+// MaxMessage is the largest message in bytes.
+func (s *Segment) MaxMessage() int { return int(s.geo.maxMessage) }
+
+// Processes is the size of the process table.
+func (s *Segment) Processes() int { return int(s.geo.processes) }
+
+// Mailboxes is the size of the mailbox table.
+func (s *Segment) Mailboxes() int { return int(s.geo.mailboxes) }
+
+// Info is what the header says about a segment.
+type Info struct {
+	Name       string
+	ABI        int
+	OwnerPID   int
+	OwnerStart uint64 // ticks since boot
+	Created    time.Time
+	Instance   uint64
+	Ended      bool
+}
+
+// Info reads the header.
+func (s *Segment) Info() Info {
+	h := s.header
+	return Info{
+		Name:       s.text(hdrName*wordSize, h[hdrNameLen].Load(), maxSystemName),
+		ABI:        int(h[hdrABI].Load()),
+		OwnerPID:   int(h[hdrOwnerPID].Load()),
+		OwnerStart: h[hdrOwnerStart].Load(),
+		Created:    time.Unix(0, int64(h[hdrCreated].Load())),
+		Instance:   h[hdrInstance].Load(),
+		Ended:      s.Ended(),
+	}
+}
+
+// text copies a string of n bytes, at most limit, out of the segment.
+func (s *Segment) text(off int64, n uint64, limit int64) string {
+	return string(s.mem.bytes(off, int64(min(n, uint64(limit)))))
+}
+
+// Mailbox returns the words of mailbox record i, or nil when there is no such record. Package mailbox lays them out.
+func (s *Segment) Mailbox(i uint32) []atomic.Uint64 {
+	if int64(i) >= s.geo.mailboxes {
+		return nil
+	}
+	at := int64(i) * MailboxWords
+	return s.mailboxes[at : at+MailboxWords : at+MailboxWords]
+}
+
+// RingWords returns n words of ring memory from word at, or nil when they lie outside.
+func (s *Segment) RingWords(at, n uint64) []atomic.Uint64 {
+	if at > uint64(len(s.rings)) || n > uint64(len(s.rings))-at {
+		return nil
+	}
+	return s.rings[at : at+n : at+n]
+}
+
+// NewRing hands out n words of ring memory for ever. Only the owner calls it.
+func (s *Segment) NewRing(n uint64) (at uint64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at = s.header[hdrRingsUsed].Load()
+	if s.RingWords(at, n) == nil {
+		return 0, fmt.Errorf("shm: a ring of %d messages needs %d bytes, %d of %d are in use; raise RingBytes: %w",
+			n, n*wordSize, at*wordSize, s.geo.ringWords*wordSize, ErrNoSpace)
+	}
+	s.header[hdrRingsUsed].Store(at + n)
+	return at, nil
+}
+
+// Count adds one to the counter of dead letters with reason r.
+func (s *Segment) Count(r Reason) { s.header[hdrCounters+int(r&(deadReasons-1))].Add(1) }
+
+// DeadLetterCounts returns how many messages became dead letters, by reason.
+func (s *Segment) DeadLetterCounts() (counts [Reasons]uint64) {
+	for i := range counts {
+		counts[i] = s.header[hdrCounters+i].Load()
+	}
+	return counts
+}
