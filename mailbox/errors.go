@@ -21,6 +21,8 @@ var (
 	ErrSystemEnded = errors.New("system ended")
 	// ErrIncompatible is returned when the receiver cannot read what was sent: another method, other types, another build.
 	ErrIncompatible = errors.New("incompatible")
+	// ErrCycle is for callers that found with WaitFor that their call would wait for itself.
+	ErrCycle = errors.New("call cycle")
 	// ErrReplied is returned when a message is answered that was answered before, or whose caller has gone.
 	ErrReplied = errors.New("already answered or given up")
 	// ErrValueLost is returned when a message was a Go value in the memory of a process that has died.

@@ -10,17 +10,28 @@ func (h *Hub) SetLetters(m *Mailbox) { h.letters.Store(m) }
 
 // Bury ends a one-way message as a dead letter. v is its value, if it carried one by reference and that was taken.
 func (m *Message) Bury(why shm.Reason, v any) {
+	h, f, origin := m.hub, m.Frame, m.Header.Mailbox
+	// Settling, not held: if this process dies now, the sweep buries it.
+	if !f.Move(f.Word(h.self, shm.Taken), f.Word(h.self, shm.Settling)) {
+		m.Return()
+		return
+	}
 	if m.box != nil {
 		m.box.rec[recDead].Add(1)
 	}
-	h, origin := m.hub, m.Header.Mailbox
 	if why == shm.NoReason {
 		why = shm.Undeliverable
 	}
 	if m.Header.Value != 0 && v != nil {
-		h.putValue(&Draft{Frame: m.Frame, value: v})
+		h.putValue(&Draft{Frame: f, value: v})
 	}
-	h.bury(m.Frame, why, origin)
+	h.bury(f, why, origin)
+}
+
+// Bury ends a draft that could not be sent as a dead letter of the mailbox that it was for; the draft is used up.
+func (m *Mailbox) Bury(d *Draft, why shm.Reason) {
+	m.address(d)
+	m.hub.bury(d.Frame, why, m.index)
 }
 
 // bury publishes a frame that this process holds exclusively as a dead letter. The reason is in the header before the frame

@@ -123,7 +123,7 @@ func (m *Mailbox) reset(kind uint64) {
 	} {
 		m.rec[w].Store(0)
 	}
-	m.rec[recConsumer].Store(uint64(makeConsumer(consumerWord(m.rec[recConsumer].Load()).epoch()+1, m.hub.self)))
+	m.rec[recConsumer].Store(uint64(makeConsumer(consumerWord(m.rec[recConsumer].Load()).epoch()+1, 0))) // nobody receives yet
 }
 
 // Close ends this use of the mailbox: nothing is accepted any more, every queued call is told why, every queued one-way

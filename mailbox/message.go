@@ -152,7 +152,19 @@ func (h *Hub) wakeCaller(p shm.ProcessID, call uint32) {
 }
 
 // Release ends a one-way message that was handled.
-func (m *Message) Release() { m.hub.drop(m.Frame) }
+func (m *Message) Release() {
+	if m.Frame.Move(m.Frame.Word(m.hub.self, shm.Taken), m.Frame.Word(m.hub.self, shm.Held)) {
+		m.hub.drop(m.Frame)
+		return
+	}
+	m.Return()
+}
+
+// Largest is the largest reply that Room gives memory for.
+func (m *Message) Largest() int { return m.hub.seg.MaxMessage() }
+
+// Token names the message for Claim, once it is deferred.
+func (m *Message) Token() Token { return Token{m.Frame.Index(), m.Frame.Generation()} }
 
 // drop frees a frame that this process holds exclusively, and the value that goes with it.
 func (h *Hub) drop(f shm.Frame) {
@@ -212,8 +224,9 @@ type Token struct {
 	Generation uint32
 }
 
-// Defer ends the handling of a call without an answer: the bearer of the token will answer it.
-func (m *Message) Defer() (Token, error) {
+// Defer ends the handling of a call without an answer: the bearer of its token will answer it. ErrReplied means that its
+// caller has given up.
+func (m *Message) Defer() error {
 	h, f := m.hub, m.Frame
 	for range ownerTries {
 		w := f.Owner()
@@ -228,10 +241,10 @@ func (m *Message) Defer() (Token, error) {
 			continue
 		}
 		if f.Move(w, w.To(h.self, shm.Deferred)) {
-			return Token{f.Index(), f.Generation()}, nil
+			return nil
 		}
 	}
-	return Token{}, ErrReplied
+	return ErrReplied
 }
 
 // Claim takes a deferred call to answer it. ErrReplied when somebody claimed it before, or its caller gave up.

@@ -26,6 +26,7 @@ func (m *Mailbox) Receiver() *Receiver {
 	old := consumerWord(m.rec[recConsumer].Load())
 	r := &Receiver{Mailbox: m, epoch: old.epoch() + 1, wake: make(chan struct{}, 1)}
 	m.rec[recWaitsFor].Store(0)
+	m.rec[recControl].Store(0) // orders to the one before
 	m.rec[recSince].Store(0)
 	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring
 	r.head = m.recoverHead()

@@ -33,6 +33,9 @@
 #ifndef DEFER
 #define DEFER 0                 /* 1: a handler may answer later; 2: and two bearers carry the token */
 #endif
+#ifndef DROP
+#define DROP 0                  /* 1: a bearer may drop its token */
+#endif
 #ifndef FENCE
 #define FENCE 0                 /* 1: a handler may be fenced once while it runs */
 #endif
@@ -421,9 +424,14 @@ proctype Consumer(byte me; byte before; bool second) {
 				:: ok -> assert(published[hcall[f]]); break
 				:: !ok
 				fi
-			:: else -> assert(false); break         /* a full slot names a frame that is not in its ring */
+#ifdef MUT_C3_HELD
+			:: else -> w = A; goto stale                                    /* as the row says: stale, go to 10 */
+#else
+			:: else -> assert(false)                /* with C3 by way of TAKEN no full slot is ever stale */
+#endif
 			fi
 		od;
+stale:
 #ifdef MUT_HANDLER_FIRST
 		if
 		:: !HAS(w, A) -> d_step { assert(!handled[pay[f]]); handled[pay[f]] = 1 }
@@ -439,7 +447,10 @@ proctype Consumer(byte me; byte before; bool second) {
 #ifndef MUT_C3_HELD
 			d_step { assert(own[f] == (WORD(TAKEN, me, g) | A)); own[f] = WORD(HELD, me, g) };   /* C3 */
 #endif
-			free_held(f, g)
+			if
+			:: own[f] == WORD(HELD, me, g) -> free_held(f, g)
+			:: else                         /* only MUT_C3_HELD comes here */
+			fi
 		:: !HAS(w, A) ->
 			d_step {                                                        /* 13: the handler runs */
 				assert(MINE(f, g));
@@ -534,6 +545,10 @@ proctype Bearer(byte me) {
 	byte f, g, hc, b; int w; bool ok;
 	{
 	tok?f,g;
+	if
+	:: DROP -> goto dropped
+	:: skip
+	fi;
 	do
 	:: d_step { w = own[f] };
 		if
@@ -549,6 +564,7 @@ proctype Bearer(byte me) {
 		:: else -> break                                                        /* refused */
 		fi
 	od;
+dropped:
 	atomic { f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0; thr[me]-- }
 	} unless {
 		d_step { exited[me] -> f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0; thr[me]-- }
@@ -674,7 +690,7 @@ proctype Sweeper(byte me) {
 		bell++;
 		futexq = 0;
 #endif
-		d_step {                                                                /* Sweep (5) */
+		atomic {                                                                /* Sweep (5) */
 			i = 0;
 			do :: i < NH -> if :: mark[i] == DEAD -> mark[i] = GONE :: else fi; i++ :: else -> break od;
 			i = 0
@@ -697,6 +713,10 @@ proctype Killer() {
 	od
 }
 
+/* A call whose bearer dropped the token waits for its caller to give up; nothing else may hold it. */
+#define UNANSWERED(i) (DROP && ST(own[i]) == DEFERRED && !exited[HO(own[i])] && !exited[hcaller[i]])
+#define WAITS_FOR_BEARER (UNANSWERED(0) || UNANSWERED(NF - 1))
+
 /* Quiescence: nothing else can move. */
 proctype Monitor() {
 	byte i;
@@ -704,7 +724,7 @@ proctype Monitor() {
 	if
 	:: kp + kc + kd == 0 ->     /* a death that never came leaves nothing to check that the run without it does not check */
 	d_step {
-		assert(exited[P1] || done[P1]);                 /* no live caller is blocked */
+		assert(exited[P1] || done[P1] || WAITS_FOR_BEARER);     /* no live caller is blocked */
 		assert(NCALLS2 == 0 || !exited[P1] || exited[P2] || done[P2]);
 		i = 0;
 		do
@@ -716,7 +736,7 @@ proctype Monitor() {
 		:: i < NF ->                                    /* no leak */
 			assert(ST(own[i]) == FREE
 				|| (ST(own[i]) == HELD && !exited[HO(own[i])] && cache[HO(own[i])] == i + 1)
-				|| STALE(i));
+				|| STALE(i) || UNANSWERED(i));
 			i++
 		:: else -> break
 		od

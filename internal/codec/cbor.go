@@ -12,7 +12,7 @@ import (
 // sent, or against bytes that only a broken or hostile sender would write.
 var (
 	encodeMode = must(cbor.EncOptions{
-		Sort:          cbor.SortNone,         // nobody compares or signs the bytes
+		Sort:          cbor.SortNone,          // nobody compares or signs the bytes
 		ShortestFloat: cbor.ShortestFloatNone, // a conversion costs time at both ends
 		NaNConvert:    cbor.NaNConvertNone,    // keep the payload
 		InfConvert:    cbor.InfConvertNone,

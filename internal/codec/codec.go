@@ -3,7 +3,6 @@ package codec
 import (
 	"fmt"
 	"reflect"
-	"unsafe"
 )
 
 // Codec encodes and decodes the values of one type T. It is made once by [For]
@@ -18,7 +17,7 @@ type Codec[T any] struct {
 
 	// learned is written by every encoder whose messages vary in size; the fields
 	// above are only read. They lie apart, so that they stay in the readers' caches.
-	_       [64]byte
+	_       [cacheLineBytes]byte
 	learned hint
 }
 
@@ -89,7 +88,7 @@ func (c *Codec[T]) SizeHint(v *T) int {
 	case String:
 		return len(*asString(v))
 	case Raw:
-		return int(unsafe.Sizeof(*v))
+		return len(memoryOf(v))
 	}
 	if c.sized {
 		p := new(T)
@@ -133,7 +132,9 @@ func (c *Codec[T]) appendCopy(dst []byte, v *T) ([]byte, error) {
 	if err != nil {
 		return dst, notEncodable(c.root, err)
 	}
-	c.learned.saw(len(out) - len(dst))
+	if !c.sized {
+		c.learned.saw(len(out) - len(dst))
+	}
 	return out, nil
 }
 

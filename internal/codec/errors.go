@@ -3,6 +3,7 @@ package codec
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -42,6 +43,9 @@ func (e *pathError) under(step string) *pathError {
 // be encoded.
 func notEncodable(root string, err error) error {
 	if e, ok := err.(*pathError); ok {
+		if len(e.path) > maxPathBytes { // a value that holds itself
+			e.path = strings.ToValidUTF8(e.path[:maxPathBytes], "") + "..."
+		}
 		return fmt.Errorf("%w: %s%w", ErrNotEncodable, root, e) // its path goes on from the root
 	}
 	return fmt.Errorf("%w: %s: %w", ErrNotEncodable, root, err)

@@ -24,4 +24,9 @@ const (
 	// hintDecayShift sets how slowly a size hint forgets a large message: each
 	// smaller one takes away 1/2^hintDecayShift of the difference.
 	hintDecayShift = 6
+	// cacheLineBytes keeps what is written apart from what is only read.
+	cacheLineBytes = 64
+
+	// maxPathBytes is what an error tells of the path to the part at fault.
+	maxPathBytes = 200
 )

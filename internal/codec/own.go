@@ -204,17 +204,18 @@ func promoted(t reflect.Type, method func(reflect.Type) (reflect.Method, bool)) 
 	return name, name != ""
 }
 
-// errShort is returned when a type's own method returns less than it was given to
-// append to.
-var errShort = errors.New("its method dropped bytes that were there before")
+// appended checks that out, what a type's own method returned, goes on from dst.
+func appended(dst, out []byte, err error) ([]byte, error) {
+	if err == nil && len(out) < len(dst) {
+		err = errors.New("its method dropped bytes that were there before")
+	}
+	return out, err
+}
 
 // appendBinary writes with encoding.BinaryAppender.
 func appendBinary(dst []byte, m any) ([]byte, error) {
 	out, err := m.(encoding.BinaryAppender).AppendBinary(dst)
-	if err == nil && len(out) < len(dst) {
-		err = errShort
-	}
-	return out, err
+	return appended(dst, out, err)
 }
 
 // marshalBinary writes with encoding.BinaryMarshaler, which needs one more copy.
@@ -232,10 +233,7 @@ func unmarshalBinary(src []byte, m any) error {
 // marshalMsg writes with msgp's methods.
 func marshalMsg(dst []byte, m any) ([]byte, error) {
 	out, err := m.(msgpMarshaler).MarshalMsg(dst)
-	if err == nil && len(out) < len(dst) {
-		err = errShort
-	}
-	return out, err
+	return appended(dst, out, err)
 }
 
 // unmarshalMsg reads with msgp's methods. They return what they did not need.

@@ -176,10 +176,12 @@ func (p *planner) fillPointer(n *node, t reflect.Type) (bool, *pathError) {
 func (p *planner) fillMap(n *node, t reflect.Type) (bool, *pathError) {
 	key := t.Key()
 	if key.Kind() == reflect.Pointer {
-		return false, refuse("%s cannot be encoded: a key that is a pointer means nothing in another process", key).under("[key]")
+		return false, refuse("%s cannot be encoded: as a key, an address means nothing in another process",
+			key).under("[key]")
 	}
 	if p.untyped && (key.Kind() != reflect.String || bringsOwn(key)) {
-		return false, refuse("%s cannot be encoded in an interface: it is decoded as map[string]any, so its keys must be strings", t)
+		return false, refuse("%s cannot be encoded in an interface: it is decoded as map[string]any, "+
+			"so its keys must be strings", t)
 	}
 	look, err := p.part(key)
 	if err == nil && look != nil {
@@ -201,7 +203,8 @@ func (p *planner) fillStruct(n *node, t reflect.Type) (bool, *pathError) {
 		return false, err
 	}
 	if integers && p.untyped {
-		return false, refuse("%s cannot be encoded in an interface: it is decoded as map[string]any, and has fields tagged keyasint", t)
+		return false, refuse("%s cannot be encoded in an interface: it is decoded as map[string]any, "+
+			"and has fields tagged keyasint", t)
 	}
 	n.kind = nodeStruct
 	for _, f := range fields {

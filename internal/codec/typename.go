@@ -83,9 +83,7 @@ func (d *describer) underlying(t reflect.Type) {
 			d.WriteString(t.Method(i).Name + ";")
 		}
 		d.WriteByte('}')
-	case reflect.Chan, reflect.Func:
-		d.WriteString(t.Kind().String()) // only beside what a type encodes itself
-	default:
+	default: // also chan and func, which only a type that encodes itself may have
 		d.WriteString(t.Kind().String())
 	}
 }
@@ -102,6 +100,9 @@ func (d *describer) fields(t reflect.Type) {
 			continue // it stays behind
 		}
 		d.WriteString(f.Name + " ")
+		if f.Anonymous {
+			d.WriteString("embedded ")
+		}
 		_, embedded := embeddedStruct(f)
 		if d.memory || f.IsExported() || embedded && !ownEncoding {
 			d.typ(f.Type)

@@ -31,6 +31,9 @@ func (in *inspector) at(n *node, v reflect.Value, level int) *pathError {
 	case nodePointer:
 		return in.pointer(n, v, level)
 	}
+	if k := v.Kind(); (k == reflect.Slice || k == reflect.Map) && v.IsNil() {
+		return nil
+	}
 	level++
 	if err := in.nest(level); err != nil {
 		return err
