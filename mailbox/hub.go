@@ -23,9 +23,11 @@ type Hub struct {
 	room   roomTable
 	spins  spinPolicy
 
-	mu     sync.Mutex // guards what only the owner uses
-	closed map[uint64][]uint32
+	mu     sync.Mutex          // guards what only the owner uses
+	closed map[uint64][]uint32 // mailboxes to use again, by capacity
 	unused uint32
+
+	sweeping sync.Mutex // sweeps are serial
 
 	done    chan struct{}
 	err     atomic.Pointer[error]

@@ -55,36 +55,19 @@ func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
 	letters.signal()
 }
 
-// reject settles a message that lies in the ring of a closed mailbox: a caller is told why, a one-way message is buried.
-func (h *Hub) reject(m *Mailbox, index uint32, why shm.Reason) {
-	f, err := h.seg.FrameAt(index)
-	if err != nil {
-		return
-	}
-	for range ownerTries {
-		w := f.Owner()
-		box, inc := f.To()
-		again := w.State() == shm.Taken && !h.seg.Alive(w.Holder())
-		if w.Generation() != f.Generation() || box != m.index || inc != m.incarnation || (w.State() != shm.Queued && !again) {
+// reject settles a message that was taken out of the ring of a closed mailbox: a caller is told why, a one-way message is
+// buried.
+func (m *Mailbox) reject(held taken, f shm.Frame, why shm.Reason) {
+	switch held {
+	case takenAbandoned:
+		m.hub.drop(f)
+	case takenMessage:
+		msg := Message{hub: m.hub, box: m, Frame: f, Header: f.Header()}
+		if msg.IsCall() {
+			_ = msg.finish(shm.Failed, why, 0)
 			return
 		}
-		p, call := f.Caller()
-		switch {
-		case w.Has(shm.Abandoned) || w.Has(shm.IsCall) && !h.seg.Alive(p):
-			if f.Move(w, f.Word(h.self, shm.Held)) {
-				h.drop(f)
-				return
-			}
-		case w.Has(shm.IsCall):
-			end := f.Word(p, shm.Failed).With(shm.IsCall).Because(why)
-			if f.Move(w, end) {
-				_ = h.handOver(f, end, call, w.Has(shm.Waiting))
-				return
-			}
-		case f.Move(w, f.Word(h.self, shm.Taken)):
-			m.rec[recDead].Add(1)
-			h.bury(f, why, m.index)
-			return
-		}
+		v, _, _ := msg.Value()
+		msg.Bury(why, v)
 	}
 }

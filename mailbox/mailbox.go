@@ -151,15 +151,18 @@ func (m *Mailbox) seal(why shm.Reason) {
 	for i := range m.mask + 1 {
 		pos := head + i
 		lap := pos >> m.shift
-		for range m.mask + sealTries {
+		for range sealTries {
 			w := load(m.ring, pos&m.mask)
 			if w.ahead(lap) != 0 {
 				break // already sealed by a closer that was cut off
 			}
+			// As a consumer does it: take, empty, and only then settle.
+			held, f := takenNothing, shm.Frame{}
 			if w.full() {
-				m.hub.reject(m, w.frame(), why)
+				held, f = m.take(w.frame())
 			}
 			if swap(m.ring, pos&m.mask, w, emptySlot(lap+1)) {
+				m.reject(held, f, why)
 				break
 			}
 		}
@@ -168,7 +171,7 @@ func (m *Mailbox) seal(why shm.Reason) {
 	m.rec[recHead].Store(head + m.mask + 1)
 }
 
-// sealTries is how often a slot is looked at while senders fill it; one try is enough, since a slot fills once a lap.
+// sealTries is how often a slot is looked at while senders fill it; two are enough, since a slot fills once a lap.
 const sealTries = 16
 
 func (m *Mailbox) state() stateWord { return stateWord(m.rec[recState].Load()) }

@@ -240,9 +240,16 @@ func (m *Message) Defer() error {
 			}
 			continue
 		}
-		if f.Move(w, w.To(h.self, shm.Deferred)) {
-			return nil
+		put := w.To(h.self, shm.Deferred)
+		if !f.Move(w, put) {
+			continue
 		}
+		// As when a frame is handed over: the sweep of a dead caller may have passed before it was deferred.
+		if !h.seg.Alive(m.Header.Caller) && f.Move(put, f.Word(h.self, shm.Held)) {
+			h.drop(f)
+			break
+		}
+		return nil
 	}
 	return ErrReplied
 }

@@ -107,25 +107,27 @@ const (
 )
 
 // take is step 9: it makes a queued frame this process's, if it is for this use of this mailbox.
-func (r *Receiver) take(index uint32) (taken, shm.Frame) {
-	f, err := r.hub.seg.FrameAt(index)
+func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
+	f, err := m.hub.seg.FrameAt(index)
 	if err != nil {
 		return takenNothing, f
 	}
 	for range ownerTries {
 		w := f.Owner()
 		st := w.State()
-		again := st == shm.Taken && !r.hub.seg.Alive(w.Holder()) // taken by a life that died before it emptied the slot
-		if box, inc := f.To(); w.Generation() != f.Generation() || box != r.index || inc != r.incarnation || (st != shm.Queued && !again) {
+		again := st == shm.Taken && !m.hub.seg.Alive(w.Holder()) // taken by a life that died before it emptied the slot
+		if box, inc := f.To(); w.Generation() != f.Generation() || box != m.index || inc != m.incarnation || (st != shm.Queued && !again) {
 			return takenNothing, f
 		}
-		if w.Has(shm.Abandoned) {
-			if f.Move(w, f.Word(r.hub.self, shm.Held)) {
-				return takenAbandoned, f
-			}
-		} else if f.Move(w, w.To(r.hub.self, shm.Taken)) { // sync: take
-			return takenMessage, f
+		// Abandoned or not, it is taken before its slot is emptied: a frame that is freed while a full slot names it could
+		// be received before it was sent again.
+		if !f.Move(w, w.To(m.hub.self, shm.Taken)) { // sync: take
+			continue
 		}
+		if w.Has(shm.Abandoned) {
+			return takenAbandoned, f
+		}
+		return takenMessage, f
 	}
 	return takenNothing, f
 }

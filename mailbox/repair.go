@@ -24,20 +24,18 @@ func (h *Hub) Sweep(dead shm.ProcessID, text string) (Swept, error) {
 	if !h.seg.Condemn(dead) {
 		return Swept{}, fmt.Errorf("process %v: %w", dead, shm.ErrNotFound)
 	}
+	h.sweeping.Lock()
+	defer h.sweeping.Unlock()
 	s := sweep{hub: h, dead: dead, text: text}
-	type candidate struct {
-		f shm.Frame
-		w shm.Owner
-	}
-	var candidates []candidate
+	var candidates []shm.Frame
 	h.seg.EachFrame(func(f shm.Frame, w shm.Owner) {
 		if s.concerns(f, w) {
-			candidates = append(candidates, candidate{f, w})
+			candidates = append(candidates, f)
 		}
 	})
 	s.queued = h.inRings()
 	for _, c := range candidates {
-		s.settle(c.f, c.w)
+		s.settle(c)
 	}
 	h.seg.Reclaim()
 	h.alarm()
@@ -53,17 +51,18 @@ type sweep struct {
 	done   Swept
 }
 
-// concerns reports whether a frame's holder is not alive, or its caller where nobody else would notice.
+// concerns reports whether a frame's holder is not alive, or the caller that it would be handed to.
 func (s *sweep) concerns(f shm.Frame, w shm.Owner) bool {
+	seg := s.hub.seg
 	switch w.State() {
-	case shm.Attached:
+	case shm.Free, shm.Attached:
 		return false
-	case shm.Deferred, shm.Lent:
-		if p, _ := f.Caller(); w.Has(shm.IsCall) && !s.hub.seg.Alive(p) {
+	case shm.Taken, shm.Deferred, shm.Lent:
+		if p, _ := f.Caller(); w.Has(shm.IsCall) && !w.Has(shm.Abandoned) && !seg.Alive(p) {
 			return true
 		}
 	}
-	return !s.hub.seg.Alive(w.Holder())
+	return !seg.Alive(w.Holder())
 }
 
 // inRings finds the frames that are named by the full slots of all mailboxes.
@@ -90,69 +89,79 @@ func (h *Hub) eachMailbox(f func(m *Mailbox)) {
 	}
 }
 
-// settle moves one frame on, from exactly the word that was read: C19 to C22 and the one-way table.
-func (s *sweep) settle(f shm.Frame, w shm.Owner) {
-	h := s.hub
-	switch st := w.State(); st {
-	case shm.Queued:
-		s.settleQueued(f, w)
-	case shm.Taken, shm.Settling, shm.Deferred:
-		if st == shm.Taken && s.queued[f.Index()] {
-			return // its taker died before it emptied the slot: the next life takes it again
+// settle ends a frame's trouble: C19 to C22 and the one-way table. A compare-and-swap that is refused means that somebody who
+// lives changed the word: it is read and judged again.
+func (s *sweep) settle(f shm.Frame) {
+	for range ownerTries {
+		w := f.Owner()
+		if w.Generation() != f.Generation() || !s.concerns(f, w) || s.step(f, w) {
+			return
 		}
-		s.settleTaken(f, w)
-	case shm.Lent:
-		p, call := f.Caller()
-		switch {
-		case h.seg.Alive(w.Holder()): // its caller is dead
-			f.Move(w, w.With(shm.Abandoned))
-		case w.Has(shm.Abandoned) || !h.seg.Alive(p):
-			s.free(f, w)
-		default:
-			s.fail(f, w, p, call, 0)
-		}
-	default:
-		s.free(f, w)
 	}
 }
 
-func (s *sweep) settleQueued(f shm.Frame, w shm.Owner) {
-	switch head := f.Header(); {
-	case s.queued[f.Index()]:
-		if w.Has(shm.IsCall) && !w.Has(shm.Abandoned) && f.Move(w, w.With(shm.Abandoned)) {
+// step moves a frame on from exactly the word w; it is false when the word was another.
+func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
+	seg := s.hub.seg
+	p, call := f.Caller()
+	noCaller := w.Has(shm.Abandoned) || !seg.Alive(p)
+	switch st := w.State(); {
+	case st == shm.Queued:
+		return s.stepQueued(f, w)
+	case st == shm.Taken && s.queued[f.Index()]:
+		return true // its taker died before it emptied the slot: the next life takes it again
+	case st == shm.Lent && seg.Alive(w.Holder()), st == shm.Taken && seg.Alive(w.Holder()):
+		return f.Move(w, w.With(shm.Abandoned)) // its caller is dead: its holder frees it
+	case st == shm.Lent && !noCaller:
+		return s.fail(f, w, p, call, 0)
+	case w.Has(shm.IsCall) && noCaller, st == shm.Held, st == shm.Replied, st == shm.Failed, st == shm.Lent:
+		return s.free(f, w)
+	}
+	return s.stepTaken(f, w, p, call)
+}
+
+// stepQueued deals with what a dead process queued. What lies in a ring stays, and changes hands: no word may name a life
+// that is over, since its number comes round again.
+func (s *sweep) stepQueued(f shm.Frame, w shm.Owner) bool {
+	h := s.hub
+	if s.queued[f.Index()] {
+		mine := w.To(h.self, shm.Queued)
+		if w.Has(shm.IsCall) {
+			mine = mine.With(shm.Abandoned)
+		}
+		moved := f.Move(w, mine)
+		if moved && w.Has(shm.IsCall) {
 			s.done.Skipped++
 		}
-	case head.Reason != shm.NoReason: // its holder died while it buried it
-		if f.Move(w, f.Word(s.hub.self, shm.Taken)) {
-			s.hub.bury(f, head.Reason, head.Origin-1)
-			s.done.Buried++
-		}
-	default:
-		s.free(f, w)
+		return moved
 	}
+	head := f.Header()
+	if head.Reason == shm.NoReason {
+		return s.free(f, w) // it was never accepted
+	}
+	if !f.Move(w, f.Word(h.self, shm.Settling)) { // its holder died while it buried it
+		return false
+	}
+	h.bury(f, head.Reason, head.Origin-1)
+	s.done.Buried++
+	return true
 }
 
-// settleTaken ends a message whose handling process died.
-func (s *sweep) settleTaken(f shm.Frame, w shm.Owner) {
+// stepTaken ends a message whose handling process died.
+func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32) bool {
 	h := s.hub
-	p, call := f.Caller()
-	if w.Has(shm.IsCall) && (w.Has(shm.Abandoned) || !h.seg.Alive(p)) {
-		s.free(f, w)
-		return
-	}
-	mine := w.To(h.self, shm.Settling)
-	if w.State() == shm.Deferred && h.seg.Alive(w.Holder()) || !f.Move(w, mine) {
-		// A flag was set meanwhile, which the next look takes into account.
-		if now := f.Owner(); now != w && now.State() == w.State() && now.Generation() == w.Generation() {
-			s.settleTaken(f, now)
-		}
-		return
+	if !f.Move(w, w.To(h.self, shm.Settling)) {
+		return false
 	}
 	if !w.Has(shm.IsCall) {
-		box, _ := f.To()
-		h.bury(f, shm.WorkerDied, box)
+		head := f.Header()
+		why, origin := shm.WorkerDied, head.Mailbox
+		if head.Reason != shm.NoReason { // its holder died while it buried it
+			why, origin = head.Reason, head.Origin-1
+		}
+		h.bury(f, why, origin)
 		s.done.Buried++
-		return
+		return true
 	}
 	text := ""
 	if w.Holder() == s.dead {
@@ -163,13 +172,13 @@ func (s *sweep) settleTaken(f shm.Frame, w shm.Owner) {
 	for range ownerTries {
 		now := f.Owner()
 		if now.Has(shm.Abandoned) {
-			s.free(f, now)
-			return
+			return s.free(f, now)
 		}
 		if s.fail(f, now, p, call, shm.Detail) {
-			return
+			break
 		}
 	}
+	return true
 }
 
 func (s *sweep) fail(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32, detail shm.Owner) bool {
@@ -186,11 +195,13 @@ func (s *sweep) fail(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32, det
 	return true
 }
 
-func (s *sweep) free(f shm.Frame, w shm.Owner) {
-	if f.Move(w, f.Word(s.hub.self, shm.Held)) {
-		s.hub.seg.Free(f)
-		s.done.Freed++
+func (s *sweep) free(f shm.Frame, w shm.Owner) bool {
+	if !f.Move(w, f.Word(s.hub.self, shm.Held)) {
+		return false
 	}
+	s.hub.seg.Free(f)
+	s.done.Freed++
+	return true
 }
 
 // alarm wakes whoever may have been waiting for the dead: every receiver that has something to do, every parked caller,

@@ -112,8 +112,7 @@ func (c *checker) checkFrames() {
 			}
 			return
 		}
-		// A message that a dead process queued lives on; all else that a dead process holds should have been swept.
-		if st != Queued && !s.Alive(w.Holder()) {
+		if !s.Alive(w.Holder()) {
 			c.add("frame %d is %v, and that process is not alive", f.index, w)
 		}
 	})

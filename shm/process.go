@@ -50,7 +50,8 @@ func (s *Segment) process(i uint32) []atomic.Uint64 {
 func (s *Segment) Grant(name string) (ProcessID, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range uint32(s.geo.processes) {
+	for n := range uint32(s.geo.processes) {
+		i := (s.granted + n) % uint32(s.geo.processes) // in turn: a life's number comes round as late as it can
 		p := s.process(i)
 		life, st := splitProc(p[procWord].Load())
 		if st != ProcFree {
@@ -63,6 +64,7 @@ func (s *Segment) Grant(name string) (ProcessID, error) {
 		p[procStart].Store(0)
 		s.clearSignals(i)
 		p[procWord].Store(procWordOf(life+1, ProcReserved))
+		s.granted = i + 1
 		return MakeProcessID(i, life+1), nil
 	}
 	return 0, fmt.Errorf("shm: all %d entries of the process table are in use; raise Processes: %w", s.geo.processes, ErrNoSpace)

@@ -33,8 +33,9 @@ type Segment struct {
 	spans     []atomic.Uint64
 	owners    []atomic.Uint64
 
-	mu     sync.Mutex // guards what only the owner writes: directory, process grants
-	closed atomic.Bool
+	granted uint32     // the entry after the one granted last
+	mu      sync.Mutex // guards what only the owner writes: directory, process grants
+	closed  atomic.Bool
 }
 
 // Create makes a segment. The calling process owns it and has entry 0 of the process table.

@@ -31,6 +31,8 @@ type secretive struct {
 	salt int
 }
 
+var _ = secretive{salt: 1}
+
 type selfish struct{ *selfish }
 
 type wide struct {

@@ -71,9 +71,8 @@ func (c *Codec[T]) ID() ID { return c.id }
 func (c *Codec[T]) Accepts(id ID) bool { return id == c.id }
 
 // TypeName describes the type T down to its last field: names, types and tags, in
-// the same words in every process and every build of the same source. Types with
-// equal descriptions have the same encoding, so the fingerprint of a type is made
-// from it.
+// the same words in every process and every build of the same source. The
+// fingerprint of a type is made from it.
 func (c *Codec[T]) TypeName() string { return c.typeName }
 
 // SizeHint returns the number of bytes to have ready for *v. It is exact for

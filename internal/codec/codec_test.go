@@ -55,7 +55,6 @@ func TestRoundTrip(t *testing.T) {
 	t.Run("msgp pointer", roundTrip(Msgp, nil, &msgpType{}, &msgpType{7}))
 	t.Run("vtproto", roundTrip(VTProto, vtType{}, vtType{Text: "text"}))
 	t.Run("vtproto pointer", roundTrip(VTProto, nil, &vtType{}, &vtType{Text: "text"}))
-
 }
 
 func TestRoundTripCBOR(t *testing.T) {
@@ -198,7 +197,7 @@ func TestLimits(t *testing.T) {
 	wantUnencodable(t, trees, *loop, "nested deeper")
 
 	anys := mustFor[any](t, CBOR)
-	var self = map[string]any{}
+	self := map[string]any{}
 	self["self"] = self
 	wantUnencodable[any](t, anys, self, "nested deeper")
 	list := make([]any, 1)

@@ -166,8 +166,7 @@ func (k *ownKind) leavesOut(t reflect.Type) *pathError {
 			continue
 		}
 		from, beside := "", ""
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			if _, has := method(receiver(f.Type)); has && f.Anonymous {
 				from = f.Name
 			} else if f.Name != "_" && f.Type.Size() > 0 && fieldTag(f) != "-" {

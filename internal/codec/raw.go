@@ -61,8 +61,8 @@ func fillMask(mask []byte, t reflect.Type) {
 			copy(mask[at:at+one], mask[:one])
 		}
 	case reflect.Struct:
-		for i := range t.NumField() {
-			if f := t.Field(i); f.Name != "_" {
+		for f := range t.Fields() {
+			if f.Name != "_" {
 				fillMask(mask[f.Offset:f.Offset+f.Type.Size()], f.Type)
 			}
 		}
@@ -140,8 +140,7 @@ func rawMemory(t reflect.Type) bool {
 	case reflect.Array:
 		return t.Len() == 0 || rawMemory(t.Elem())
 	case reflect.Struct:
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for f := range t.Fields() {
 			if fieldTag(f) == "-" || !rawMemory(f.Type) {
 				return false
 			}

@@ -78,11 +78,13 @@ func (d *describer) underlying(t reflect.Type) {
 	case reflect.Struct:
 		d.fields(t)
 	case reflect.Interface:
-		d.WriteString("interface{")
-		for i := range t.NumMethod() {
-			d.WriteString(t.Method(i).Name + ";")
+		// Its methods only matter where it has no name, beside what a type encodes
+		// itself. Asking for them one by one would keep every method of the program.
+		if t.Name() == "" {
+			d.WriteString(t.String())
+			return
 		}
-		d.WriteByte('}')
+		d.WriteString("interface")
 	default: // also chan and func, which only a type that encodes itself may have
 		d.WriteString(t.Kind().String())
 	}
@@ -94,8 +96,7 @@ func (d *describer) underlying(t reflect.Type) {
 func (d *describer) fields(t reflect.Type) {
 	ownEncoding := bringsOwn(t) || ownKindOf(t) != nil
 	d.WriteString("struct{")
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if fieldTag(f) == "-" && !ownEncoding {
 			continue // it stays behind
 		}

@@ -13,7 +13,7 @@ func TestTypeName(t *testing.T) {
 	for got, want := range map[string]string{
 		mustFor[int](t, Raw).TypeName():            "int",
 		mustFor[[]byte](t, Bytes).TypeName():       "[]uint8",
-		mustFor[any](t, CBOR).TypeName():           "interface{}",
+		mustFor[any](t, CBOR).TypeName():           "interface {}",
 		mustFor[celsius](t, Raw).TypeName():        here + "celsius float64",
 		mustFor[time.Time](t, Appender).TypeName(): "time.Time",
 		mustFor[pair](t, Raw).TypeName():           here + "pair struct{A int64;B int64;}",
@@ -28,7 +28,7 @@ func TestTypeName(t *testing.T) {
 		mustFor[marshaler](t, Appender).TypeName(): here + "marshaler struct{hidden string;}",
 		mustFor[document](t, CBOR).TypeName(): here + "document struct{base embedded " + here + "base struct{ID uint64;Made time.Time;};" +
 			"Extra embedded *" + here + "Extra struct{Note string;};Title string;Tags []string;Scores map[string]float64;" +
-			"Nested struct{X int16;Y int16;};Maybe *int;Wait time.Duration int64;Any interface{};Raw []uint8;Sum [4]uint8;}",
+			"Nested struct{X int16;Y int16;};Maybe *int;Wait time.Duration int64;Any interface {};Raw []uint8;Sum [4]uint8;}",
 		mustFor[struct {
 			A []int `cbor:"a,omitempty" json:"b"`
 		}](t, CBOR).TypeName(): `struct{A []int cbor:"a,omitempty" json:"b";}`,
