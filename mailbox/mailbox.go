@@ -265,3 +265,6 @@ func (m *Mailbox) WaitFor(to *Mailbox) (cycle bool) {
 const maxChain = 64
 
 var errExpired = fmt.Errorf("not handled before its deadline: %w", context.DeadlineExceeded)
+
+// At returns the present use of the mailbox with that index: for a process that was told the index by the owner.
+func (h *Hub) At(index uint32) (*Mailbox, error) { return h.handle(index) }

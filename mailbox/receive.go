@@ -163,10 +163,18 @@ func (r *Receiver) Receive(ctx context.Context) (msg Message, bits uint64, err e
 		if err := r.hub.Err(); err != nil {
 			return msg, 0, err
 		}
-		if err := r.wait(ctx); err != nil {
+		if err := r.wait(ctx, r.pending); err != nil {
 			return msg, 0, err
 		}
 	}
+}
+
+// Depth is how many messages wait.
+func (r *Receiver) Depth() int { return int(min(r.rec[recTail].Load()-r.head, r.mask+1)) }
+
+// Above waits until more than n messages wait, or a control bit is set, without taking any. It may return early.
+func (r *Receiver) Above(ctx context.Context, n int) error {
+	return r.wait(ctx, func() bool { return r.Depth() > n || r.rec[recControl].Load() != 0 })
 }
 
 // pending reports whether there is something to do.
@@ -176,14 +184,14 @@ func (r *Receiver) pending() bool {
 }
 
 // wait is step 15: it looks for a while if that pays, then announces that it sleeps, looks once more, and sleeps.
-func (r *Receiver) wait(ctx context.Context) error {
-	if r.remote && r.hub.spin(r.pending) {
+func (r *Receiver) wait(ctx context.Context, pending func() bool) error {
+	if r.remote && r.hub.spin(pending) {
 		return nil
 	}
 	w := makeConsumer(r.epoch, r.hub.self)
 	r.rec[recConsumer].Store(uint64(w | parkedBit)) // sync: park
 	defer r.rec[recConsumer].Store(uint64(w))
-	if r.pending() {
+	if pending() {
 		return nil
 	}
 	select {

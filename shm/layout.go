@@ -151,20 +151,20 @@ func (g *geometry) lay() {
 	g.size = off
 }
 
-// check says which size is out of its bounds.
+// check says which size is out of its bounds, by the name of its option.
 func (g *geometry) check() error {
 	for _, c := range []struct {
 		what       string
 		n, min, to int64
 	}{
-		{"processes", g.processes, 1, MaxProcesses},
-		{"mailboxes", g.mailboxes, 1, MaxMailboxes},
-		{"ring words", g.ringWords, 0, 1 << 32},
-		{"spans", g.spans, 1, maxSpans},
-		{"largest message", g.maxMessage, 1, maxSpans * spanSize},
+		{"Processes", g.processes, 1, MaxProcesses},
+		{"Mailboxes", g.mailboxes, 1, MaxMailboxes},
+		{"RingBytes in words", g.ringWords, 0, 1 << 32},
+		{"MessageBytes in spans", g.spans, 1, maxSpans},
+		{"MaxMessage", g.maxMessage, 1, maxSpans * spanSize},
 	} {
 		if c.n < c.min || c.n > c.to {
-			return fmt.Errorf("%d %s, want %d to %d", c.n, c.what, c.min, c.to)
+			return fmt.Errorf("%s is %d, want %d to %d", c.what, c.n, c.min, c.to)
 		}
 	}
 	return nil

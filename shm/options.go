@@ -49,6 +49,9 @@ func (o Options) geometry() (*geometry, error) {
 	if len(o.Name) > maxSystemName {
 		return nil, fmt.Errorf("shm: segment name of %d bytes, at most %d: %w", len(o.Name), maxSystemName, ErrBadName)
 	}
+	if o.RingBytes < 0 { // less than a word would be taken for none
+		return nil, fmt.Errorf("shm: bad options: RingBytes is %d", o.RingBytes)
+	}
 	g := &geometry{
 		processes:  orDefault(int64(o.Processes), DefaultProcesses),
 		mailboxes:  orDefault(int64(o.Mailboxes), DefaultMailboxes),

@@ -104,8 +104,12 @@ func (p *Pool) scan(class int, hint *int64) (Frame, bool) {
 	return Frame{}, false
 }
 
-// Put frees a frame that the pool's process holds exclusively, with its body and spans. Every name of it is stale from now on.
+// Put frees a frame that the pool's process holds exclusively, with its body and spans. Every name of it is stale from now
+// on: to free a stale name again does nothing.
 func (p *Pool) Put(f Frame) {
+	if f.Owner().Generation() != f.gen {
+		return
+	}
 	s := p.seg
 	s.releaseBody(f)
 	f.gen++

@@ -1,0 +1,5 @@
+package shm
+func fileOwner(){}
+func publishedOwner(){}
+func stranger(){}
+func allocator(){}
