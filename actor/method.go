@@ -438,3 +438,16 @@ func (m *method[T, Req, Res]) sendLate(to Ref[T], req *Req) {
 		box.Bury(&d, shm.Undeliverable)
 	}
 }
+
+// MethodName finds the name of a method from its number in a message: "kind.method", empty when this program has none with
+// that number.
+func MethodName(id uint64) string {
+	classes.mu.RLock()
+	defer classes.mu.RUnlock()
+	for _, c := range classes.byName {
+		if h := (*c.methods.Load())[id]; h != nil {
+			return c.name + "." + h.name
+		}
+	}
+	return ""
+}

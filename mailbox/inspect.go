@@ -150,7 +150,7 @@ func (in *Inspector) name(i uint32, state stateWord) knownName {
 		in.names = append(in.names, knownName{})
 	}
 	known := &in.names[i]
-	if known.text != "" && known.incarnation == state.incarnation() {
+	if state.open() && known.text != "" && known.incarnation == state.incarnation() {
 		return *known
 	}
 	now := knownName{incarnation: state.incarnation(), text: in.seg.Name(i)}

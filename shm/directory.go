@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 )
@@ -40,7 +41,7 @@ func (s *Segment) nameWord(mailbox uint32, word int) *atomic.Uint64 {
 
 // Insert gives a name to a mailbox that has none. Only the owner calls it.
 func (s *Segment) Insert(name string, mailbox uint32) error {
-	if err := CheckName(name); err != nil {
+	if err := errors.Join(s.writable(), CheckName(name)); err != nil {
 		return err
 	}
 	if int64(mailbox) >= s.geo.mailboxes {

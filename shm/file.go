@@ -17,30 +17,57 @@ import (
 // under a name of its own, never read and never deleted; one of a living owner is ErrInUse. The lock lives as long as the
 // second file.
 func createFile(path string, size int64) (f, lock *os.File, err error) {
-	lock, err = os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err = lockFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := sys.Lock(lock); err != nil {
-		closeFile(lock)
-		if errors.Is(err, os.ErrExist) {
-			return nil, nil, fmt.Errorf("shm: the file %s belongs to a running program: %w", path, ErrInUse)
-		}
-		return nil, nil, err
+	aside := fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano())
+	if err = os.Rename(path, aside); err == nil || errors.Is(err, os.ErrNotExist) {
+		f, err = reserveFile(path, size)
 	}
-	if err := os.Rename(path, fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano())); err != nil && !errors.Is(err, os.ErrNotExist) {
-		closeFile(lock)
-		return nil, nil, err
-	}
-	f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
+		_ = os.Remove(lock.Name())
 		closeFile(lock)
 		return nil, nil, err
+	}
+	return f, lock, nil
+}
+
+func reserveFile(path string, size int64) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
 	}
 	if err := sys.Reserve(f, size); err != nil {
 		closeFile(f)
-		closeFile(lock)
-		return nil, nil, errors.Join(noSpace(err, size, filepath.Dir(path)), os.Remove(path))
+		return nil, errors.Join(noSpace(err, size, filepath.Dir(path)), os.Remove(path))
 	}
-	return f, lock, nil
+	return f, nil
+}
+
+// lockTries is how many owners in a row may end while a lock is being taken.
+const lockTries = 100
+
+// lockFile takes the lock for path. An owner that ends removes its lock file while it has the lock, so a lock counts only if
+// its file still has the name afterwards.
+func lockFile(path string) (*os.File, error) {
+	for range lockTries {
+		lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if err := sys.Lock(lock); err != nil {
+			closeFile(lock)
+			if errors.Is(err, os.ErrExist) {
+				break
+			}
+			return nil, err
+		}
+		mine, err := lock.Stat()
+		if now, nowErr := os.Stat(lock.Name()); err == nil && nowErr == nil && os.SameFile(mine, now) {
+			return lock, nil
+		}
+		closeFile(lock)
+	}
+	return nil, fmt.Errorf("shm: the file %s belongs to a running program: %w", path, ErrInUse)
 }

@@ -15,12 +15,15 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testkit.Run(m, map[string]func(){
-		"file-owner": fileOwner,
-		"owner":      publishedOwner,
-		"stranger":   stranger,
-		"allocator":  allocator,
-	})
+	testkit.Run(m, roles)
+}
+
+// roles are the processes that the test binary plays.
+var roles = map[string]func(){
+	"file-owner": fileOwner,
+	"owner":      publishedOwner,
+	"stranger":   stranger,
+	"allocator":  allocator,
 }
 
 // limit is when a test gives up on something that should happen at once.

@@ -167,6 +167,9 @@ func (g *geometry) check() error {
 			return fmt.Errorf("%s is %d, want %d to %d", c.what, c.n, c.min, c.to)
 		}
 	}
+	if bytes := g.spans * spanSize; g.maxMessage > bytes/2 {
+		return fmt.Errorf("MaxMessage %d needs MessageBytes of at least %d, not %d", g.maxMessage, 2*g.maxMessage, bytes)
+	}
 	return nil
 }
 

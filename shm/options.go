@@ -63,10 +63,6 @@ func (o Options) geometry() (*geometry, error) {
 	if err := g.check(); err != nil {
 		return nil, fmt.Errorf("shm: bad options: %w", err)
 	}
-	if g.maxMessage > g.spans*spanSize/2 {
-		return nil, fmt.Errorf("shm: bad options: messages of up to %d bytes need MessageBytes of at least %d, not %d",
-			g.maxMessage, 2*g.maxMessage, bytes)
-	}
 	g.lay()
 	return g, nil
 }

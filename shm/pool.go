@@ -35,8 +35,8 @@ func (p *Pool) Get(n int) (Frame, error) {
 	if n > p.seg.MaxMessage() {
 		return Frame{}, fmt.Errorf("shm: %d bytes, at most %d; raise MaxMessage: %w", n, p.seg.MaxMessage(), ErrTooLarge)
 	}
-	if p.seg.readOnly {
-		return Frame{}, fmt.Errorf("shm: %w", ErrReadOnly)
+	if err := p.seg.writable(); err != nil {
+		return Frame{}, err
 	}
 	class := classOf(n)
 	if f, ok := p.take(class, n); ok {

@@ -48,6 +48,9 @@ func (s *Segment) process(i uint32) []atomic.Uint64 {
 // Grant reserves an entry of the process table for a process that will Enter it, and names it for people. Only the owner
 // calls it.
 func (s *Segment) Grant(name string) (ProcessID, error) {
+	if err := s.writable(); err != nil {
+		return 0, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for n := range uint32(s.geo.processes) {
@@ -72,8 +75,11 @@ func (s *Segment) Grant(name string) (ProcessID, error) {
 
 // Enter makes this process the holder of entry i, which its owner granted to it.
 func (s *Segment) Enter(i uint32) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
 	p := s.process(i)
-	if p == nil || s.readOnly {
+	if p == nil {
 		return fmt.Errorf("shm: cannot enter as process %d of %d: %w", i, s.geo.processes, ErrCorrupt)
 	}
 	life, _ := splitProc(p[procWord].Load())

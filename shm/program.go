@@ -136,27 +136,43 @@ func readEntries(dir string) (found []Program) {
 	return found
 }
 
-// Programs lists the running programs of this user that have a segment, oldest first.
-func Programs() ([]Program, error) {
+// Published lists the running programs of this user that have an entry, oldest first.
+func Published() ([]Program, error) {
 	dir, err := RuntimeDir()
 	if err != nil {
 		return nil, err
 	}
 	var found []Program
-	known := map[string]bool{}
 	for _, p := range readEntries(dir) {
 		if p.Alive() {
 			found = append(found, p)
-			known[p.entry()] = true
 		}
+	}
+	oldestFirst(found)
+	return found, nil
+}
+
+// Programs lists the running programs of this user that have a segment, also those without an entry, oldest first.
+func Programs() ([]Program, error) {
+	found, err := Published()
+	known := map[string]bool{}
+	for _, p := range found {
+		known[p.entry()] = true
 	}
 	for _, p := range scanProcesses() {
 		if !known[p.entry()] {
 			found = append(found, p)
 		}
 	}
-	sort.Slice(found, func(i, j int) bool { return found[i].Created.Before(found[j].Created) })
-	return found, nil
+	oldestFirst(found)
+	if len(found) > 0 {
+		err = nil
+	}
+	return found, err
+}
+
+func oldestFirst(list []Program) {
+	sort.Slice(list, func(i, j int) bool { return list[i].Created.Before(list[j].Created) })
 }
 
 const memoryFilePrefix = "/memfd:shmactor:"

@@ -22,25 +22,29 @@ func (s *Segment) EachFrame(visit func(f Frame, w Owner)) {
 	}
 }
 
-// Reclaim frees what only a death leaves: frames and spans attached to a message that is gone, and frame 0 of a span that
-// was never carved. It is idempotent.
+// Reclaim frees what only a death leaves: frames and spans attached to a message that is gone, and owner words of frames
+// that their span is not carved into. It is idempotent.
 func (s *Segment) Reclaim() {
 	for span := range s.geo.spans {
 		u := spanUse(s.spans[span].Load())
 		if u.kind() == spanPart && s.countsAsFree(u) {
 			s.spans[span].CompareAndSwap(uint64(u), uint64(spanFree))
 		}
-		if size, _ := u.frames(); size == 0 {
-			own := &s.owners[span*framesPerSpan]
-			w := Owner(own.Load())
-			if w.State() == Held && !s.Alive(w.Holder()) {
+		_, n := u.frames()
+		for k := n; k < framesPerSpan; k++ {
+			own := &s.owners[span*framesPerSpan+k]
+			if w := Owner(own.Load()); w.State() == Held && !s.Alive(w.Holder()) {
 				own.CompareAndSwap(uint64(w), uint64(MakeOwner(w.Generation()+1, 0, Free)))
 			}
 		}
 	}
 	s.EachFrame(func(f Frame, w Owner) {
-		if s.staleBody(w) {
-			f.Move(w, MakeOwner(f.gen+1, 0, Free))
+		if !s.staleBody(w) {
+			return
 		}
+		if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanRun {
+			s.releaseRun(f.index, f.gen, u.value())
+		}
+		f.Move(w, MakeOwner(f.gen+1, 0, Free))
 	})
 }

@@ -165,16 +165,16 @@ func TestDeathInEveryStep(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := Create(small())
 			must(t, err)
+			t.Cleanup(func() { // after what the case itself cleans up
+				wantClean(t, s)
+				wantAll(t, s)
+			})
 			id := enter(t, s, "dying")
 			c.leave(t, s, id)
 			bury(t, s, id)
 			if _, err := s.Check(); err != nil {
 				t.Error(err)
 			}
-			t.Cleanup(func() { // after what the case itself cleans up
-				wantClean(t, s)
-				wantAll(t, s)
-			})
 		})
 	}
 }

@@ -222,6 +222,14 @@ func (s *Segment) Owned() bool { return s.owner }
 // Shared reports whether other processes can attach.
 func (s *Segment) Shared() bool { return s.file != nil }
 
+// writable refuses to write to a segment that was attached for reading: its memory would answer with a fault.
+func (s *Segment) writable() error {
+	if s.readOnly {
+		return fmt.Errorf("shm: %w", ErrReadOnly)
+	}
+	return nil
+}
+
 // Size is the segment's size in bytes.
 func (s *Segment) Size() int64 { return s.geo.size }
 
@@ -283,6 +291,9 @@ func (s *Segment) RingWords(at, n uint64) []atomic.Uint64 {
 
 // NewRing hands out n words of ring memory for ever. Only the owner calls it.
 func (s *Segment) NewRing(n uint64) (at uint64, err error) {
+	if err := s.writable(); err != nil {
+		return 0, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at = s.header[hdrRingsUsed].Load()

@@ -1,5 +1,3 @@
 package shm
-func fileOwner(){}
 func publishedOwner(){}
 func stranger(){}
-func allocator(){}

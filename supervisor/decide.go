@@ -111,7 +111,7 @@ func decide(p plan, ev event, now time.Time) (plan, []action) {
 	case evExited:
 		d.exited(ev)
 	case evTimer:
-		if k := d.kid(ev.id); k != nil && k.status == childWaiting && d.plan.phase == phaseRunning {
+		if k := d.kid(ev.id); k != nil && k.status == childWaiting && d.plan.phase <= phaseRunning {
 			d.start(k)
 		}
 	case evAdd:
@@ -153,10 +153,14 @@ func (d *decision) start(k *kid) {
 // startNext starts the next child of the spec; when all are ready, the supervisor runs.
 func (d *decision) startNext() {
 	for i := range d.plan.kids {
-		if k := &d.plan.kids[i]; k.status == childIdle && k.since.IsZero() {
-			d.start(k)
-			return
+		k := &d.plan.kids[i]
+		if !k.since.IsZero() {
+			continue
 		}
+		if k.status == childIdle {
+			d.start(k)
+		}
+		return
 	}
 	d.plan.phase = phaseRunning
 	d.do(action{kind: actReady})
@@ -194,7 +198,7 @@ func (d *decision) exited(ev event) {
 		d.stopNext()
 	case k.leaving, was == childStopping:
 		d.forget(k.id)
-	case d.plan.phase == phaseStarting && ev.exit == exitFailed:
+	case d.plan.phase == phaseStarting && ev.exit == exitFailed && first:
 		k.status = childIdle
 		d.stop(fmt.Errorf("child %q did not start: %w", k.id, ev.err))
 	case ev.exit == exitFailed && first:
@@ -227,7 +231,7 @@ func (d *decision) again(k *kid, ev event) {
 	}
 	k.delay = l.wait(k.fails, d.jitter)
 	k.fails++
-	if k.delay == 0 && d.plan.phase == phaseRunning {
+	if k.delay == 0 {
 		d.start(k)
 		return
 	}

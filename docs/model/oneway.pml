@@ -31,7 +31,10 @@
 #define ROOM 0                  /* 1: a sender waits for room; 0: it gives up when the ring is full */
 #endif
 #ifndef CLOSE
-#define CLOSE 0                 /* 1: the consumer may close the mailbox between two messages */
+#define CLOSE 0                 /* 1: the consumer may close the mailbox between two messages; 2: only a successor closes, before it looks */
+#endif
+#ifndef REOPEN
+#define REOPEN 0                /* 1: after the close the mailbox may be used again */
 #endif
 #ifndef PANIC
 #define PANIC 0                 /* 1: a handler may panic: dead letter */
@@ -74,8 +77,8 @@
 #define PASSED 255
 
 /* ---- the segment ---- */
-short own[NF]; byte hmb[NF], hmsg[NF]; bool hreason[NF];        /* hmb: 1 this mailbox, 2 dead letters */
-byte slot[N], tail, head; bool closed;
+short own[NF]; byte hmb[NF], hinc[NF], hmsg[NF]; bool hreason[NF];      /* hmb: 1 this mailbox, 2 dead letters */
+byte slot[N], tail, head; bool closed; byte inc = 1;            /* closed and inc are one word */
 byte cword; bool cparked;       /* the consumer word: process and parked bit, always accessed together */
 byte room;                      /* bit h: process h waits for room */
 byte dslot[NDL], dtail, dhead;  /* the dead-letter ring; its steps 4 to 7 are one step here */
@@ -86,7 +89,7 @@ byte bell[NH]; bool sleeping[NH], ready[NH], lookall[NH];
 bool exited[NH]; byte thr[NH]; bool futexq[NH], lwake[NH];
 
 /* ---- ghosts ---- */
-bool published[NID + 1], rejected[NID + 1], delivered[NID + 1], buried[NID + 1], indoubt[NID + 1];
+bool published[NID + 1], rejected[NID + 1], delivered[NID + 1], owed[NID + 1], buried[NID + 1], indoubt[NID + 1];
 bool done[NH]; byte last[3];
 byte kp, kc, ks;
 
@@ -142,7 +145,7 @@ proctype Waiter(byte me) {
 
 /* ---- a sender ---- */
 proctype Sender(byte me) {
-	byte f, g, id, n, t, w, c; bool ok, open;
+	byte f, g, id, n, t, w, c, addr; bool ok, open;
 	{
 	do
 	:: n == NMSG -> break
@@ -154,22 +157,28 @@ proctype Sender(byte me) {
 #if NF > 2
 			:: ST(own[2]) == FREE -> f = 2
 #endif
+#if NF > 3
+			:: ST(own[3]) == FREE -> f = 3
+#endif
 			fi;
 			g = GE(own[f]); own[f] = WORD(HELD, me, g);
-			n++; id = (me - 1) * NMSG + n
+			n++; id = (me - 1) * NMSG + n; addr = 1;
+#if REOPEN
+			if :: addr = 2 :: skip fi
+#endif
 		};
-		d_step { assert(own[f] == WORD(HELD, me, g)); hmb[f] = 1; hreason[f] = 0; hmsg[f] = id };        /* 2 */
+		d_step { assert(own[f] == WORD(HELD, me, g)); hmb[f] = 1; hinc[f] = addr; hreason[f] = 0; hmsg[f] = id };      /* 2 */
 queue:
 		atomic { assert(own[f] == WORD(HELD, me, g)); own[f] = WORD(QUEUED, me, g) };           /* 3 */
 		do
 		::
 #ifdef MUT_STATE_FIRST
-			open = !closed;
+			open = (!closed && inc == addr);
 #endif
 			t = tail;                                               /* 4 */
 			w = slot[t % N];
 #ifndef MUT_STATE_FIRST
-			open = !closed;                                         /* 5 */
+			open = (!closed && inc == addr);                                         /* 5 */
 #endif
 			if
 			:: !open -> goto refused
@@ -219,11 +228,11 @@ refused:                                                                        
 unsent:
 		atomic { own[f] = WORD(FREE, 0, g + 1); rejected[id] = 1 };
 next:
-		atomic { f = 0; g = 0; id = 0; t = 0; w = 0; c = 0; ok = 0; open = 0 }
+		atomic { f = 0; g = 0; id = 0; t = 0; w = 0; c = 0; addr = 0; ok = 0; open = 0 }
 	od;
 	atomic { n = 0; done[me] = 1; thr[me]-- }
 	} unless {
-		d_step { exited[me] -> f = 0; g = 0; id = 0; n = 0; t = 0; w = 0; c = 0; ok = 0; open = 0; thr[me]-- }
+		d_step { exited[me] -> f = 0; g = 0; id = 0; n = 0; t = 0; w = 0; c = 0; addr = 0; ok = 0; open = 0; thr[me]-- }
 	}
 }
 
@@ -234,7 +243,7 @@ inline take(w0) {
 		if
 		:: hmb[f] == 1 && (ST(o) == QUEUED || (ST(o) == TAKEN && !ALIVE(HO(o)))) ->
 			cas(f, o, WORD(TAKEN, me, g));
-			if :: ok -> assert(published[hmsg[f]]); break :: !ok fi
+			if :: ok -> assert(published[hmsg[f]] && hinc[f] == inc); break :: !ok fi
 		:: else ->
 #ifndef MUT_CLOSE_SETTLE_FIRST
 #ifndef MUT_NO_RINGS
@@ -279,7 +288,7 @@ inline wake_for_room(h) {
 
 /* The holder of a message turns it into a dead letter. */
 inline bury() {
-	d_step { assert(own[f] == WORD(TAKEN, me, g)); hreason[f] = 1; hmb[f] = 2 };
+	d_step { assert(own[f] == WORD(TAKEN, me, g)); hreason[f] = 1; hmb[f] = 2; owed[hmsg[f]] = 1 };
 	d_step { assert(own[f] == WORD(TAKEN, me, g)); own[f] = WORD(QUEUED, me, g) };
 	d_step { dslot[dtail] = f + 1; dtail++ }
 }
@@ -290,7 +299,12 @@ proctype Consumer(byte me; byte before) {
 	{
 	(before == 0 || mark[before] == GONE);                                  /* a new consumer starts after the sweep */
 	d_step { cword = me; cparked = 0 };
-	if :: closed -> goto close :: !closed fi;                               /* a close that was cut off is begun again */
+	if
+	:: closed -> goto close                                                 /* a close that was cut off is begun again */
+	:: CLOSE == 2 && before != 0 -> goto close
+	:: !closed
+	fi;
+serve:
 	do
 	:: w = slot[head % N];
 		if
@@ -301,7 +315,7 @@ proctype Consumer(byte me; byte before) {
 			head++
 		:: w == EMPTYW(head / N) ->
 			if
-			:: CLOSE -> goto close
+			:: CLOSE == 1 -> goto close
 			:: skip
 			fi;
 #if PARK
@@ -321,7 +335,7 @@ proctype Consumer(byte me; byte before) {
 #endif
 		:: ISFULL(w) && LAP(w) == head / N ->
 			if
-			:: CLOSE -> goto close
+			:: CLOSE == 1 -> goto close
 			:: skip
 			fi;
 #ifdef MUT_EMPTY_FIRST
@@ -354,6 +368,13 @@ proctype Consumer(byte me; byte before) {
 	od;
 close:
 	closed = 1;
+	i = 0;
+#ifndef MUT_CLOSE_NO_SKIP
+	do                                                                      /* 11, next life */
+	:: i < N && LAP(slot[head % N]) > head / N -> head++; i++
+	:: else -> break
+	od;
+#endif
 	h = head; i = 0;
 	do
 	:: i == N -> break
@@ -381,6 +402,12 @@ close:
 	tail = h + N;
 #ifndef MUT_CLOSE_NO_ROOM
 	give_room();                                                            /* 12 */
+#endif
+#if REOPEN
+	if
+	:: inc == 1 -> atomic { closed = 0; inc = 2; i = 0; h = 0; f = 0; g = 0; w = 0; o = 0; ok = 0 }; goto serve
+	:: skip
+	fi;
 #endif
 	atomic { f = 0; g = 0; w = 0; o = 0; ok = 0; h = 0; i = 0; rb = 0; done[me] = 1; thr[me]-- }
 	} unless {
@@ -464,7 +491,7 @@ proctype Sweeper(byte me) {
 				:: else -> cas(f, o, WORD(FREE, 0, g + 1))
 				fi
 			:: ST(o) == TAKEN && !ALIVE(HO(o)) && !SPARED(f) ->
-				d_step { if :: own[f] == o -> hreason[f] = 1; hmb[f] = 2 :: else fi };
+				d_step { if :: own[f] == o -> hreason[f] = 1; hmb[f] = 2; owed[hmsg[f]] = 1 :: else fi };
 				cas(f, o, WORD(QUEUED, me, g));
 				if :: ok -> d_step { dslot[dtail] = f + 1; dtail++ } :: !ok fi
 			:: else
@@ -528,6 +555,7 @@ proctype Monitor() {
 		do
 		:: i <= NID ->
 			assert(!published[i] || delivered[i] || buried[i]);             /* none lost */
+			assert(!owed[i] || buried[i]);                                  /* a dead letter arrives */
 			assert(!(delivered[i] && buried[i]) || indoubt[i]);             /* both: it died in the handler, or panicked */
 			assert(!rejected[i] || (!published[i] && !delivered[i] && !buried[i]));
 			i++

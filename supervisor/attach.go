@@ -1,0 +1,280 @@
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/mailbox"
+	"github.com/shmactor/shmactor/shm"
+)
+
+// How another program of the same user joins: it connects to the program's socket, is checked by the kernel's word, and
+// gets the segment and an entry of the process table. The connection is the leash: when either side dies, the other sees its
+// end.
+
+// welcome is what a program that attaches is told, with the segment's descriptor.
+type welcome struct {
+	Process uint32
+	Letters uint32
+	Error   string // instead of all else
+}
+
+const (
+	maxWelcome = 4 << 10
+	farewell   = 'q' // sent by a program that detaches: it has let go of everything
+)
+
+// door is the program's side.
+type door struct {
+	root   *root
+	name   string // of the socket in the runtime directory
+	listen *net.UnixListener
+	all    sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	stays  map[*stay]struct{}
+}
+
+// stay is the time that one attached program spends here.
+type stay struct {
+	conn   *net.UnixConn
+	handle *sys.ProcessHandle
+	id     shm.ProcessID
+}
+
+func openDoor(r *root) (*door, error) {
+	dir, err := shm.RuntimeDir()
+	if err != nil {
+		return nil, err
+	}
+	d := &door{root: r, name: fmt.Sprintf("%d-%d.sock", os.Getpid(), r.seg.File().Fd()), stays: map[*stay]struct{}{}}
+	_ = os.Remove(filepath.Join(dir, d.name)) // of a dead program with our pid
+	if d.listen, err = sys.Listen(dir, d.name); err != nil {
+		return nil, err
+	}
+	d.all.Go(d.accept)
+	return d, nil
+}
+
+func (d *door) accept() {
+	for {
+		c, err := d.listen.AcceptUnix()
+		if err != nil {
+			return // closed
+		}
+		d.all.Go(func() { d.serve(c) })
+	}
+}
+
+// serve is the stay of one program.
+func (d *door) serve(c *net.UnixConn) {
+	defer func() { _ = c.Close() }()
+	s, err := d.admit(c)
+	if err != nil {
+		text, _ := json.Marshal(welcome{Error: err.Error()})
+		_, _ = c.Write(text)
+		return
+	}
+	defer func() { _ = s.handle.Close() }()
+	var last [1]byte
+	n, _ := c.Read(last[:])
+	text := "it detached"
+	if n == 0 || last[0] != farewell {
+		// The connection is gone, which is no proof of death: the process may have closed it and go on.
+		_ = s.handle.Wait()
+		text = "the attached program died"
+	}
+	d.mu.Lock()
+	delete(d.stays, s)
+	closed := d.closed
+	d.mu.Unlock()
+	if closed {
+		return // the system ends, and its segment with it
+	}
+	_, err = d.root.hub.Sweep(s.id, text)
+	d.root.logger.Info("attached program has gone", "process", s.id, "end", text, "error", err)
+}
+
+func (d *door) admit(c *net.UnixConn) (*stay, error) {
+	pid, uid, err := sys.Peer(c)
+	if err != nil {
+		return nil, err
+	}
+	if uid != os.Getuid() {
+		return nil, fmt.Errorf("user %d may not attach to a system of user %d", uid, os.Getuid())
+	}
+	h, err := sys.OpenProcess(pid, 0)
+	if err != nil {
+		return nil, err
+	}
+	id, err := d.root.seg.Grant("pid " + strconv.Itoa(pid))
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	s := &stay{c, h, id}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil, errors.Join(actor.ErrSystemEnded, h.Close())
+	}
+	text, err := json.Marshal(welcome{Process: id.Index(), Letters: d.root.letters.box.Index()})
+	if err == nil {
+		err = sys.SendFile(c, text, d.root.seg.File())
+	}
+	if err != nil {
+		_, sweepErr := d.root.hub.Sweep(id, "it never came")
+		return nil, errors.Join(err, sweepErr, h.Close())
+	}
+	d.stays[s] = struct{}{}
+	return s, nil
+}
+
+// close shows everybody out: an attached program sees the end of its connection, and what it may still do to the segment does
+// not matter any more.
+func (d *door) close() error {
+	err := d.listen.Close()
+	d.mu.Lock()
+	d.closed = true
+	for s := range d.stays {
+		_ = s.conn.Close()
+		_ = s.handle.Close()
+	}
+	d.mu.Unlock()
+	d.all.Wait()
+	dir, dirErr := shm.RuntimeDir()
+	return errors.Join(err, dirErr, os.Remove(filepath.Join(dir, d.name)))
+}
+
+// guest is the side of the program that attaches.
+type guest struct {
+	conn *net.UnixConn
+	seg  *shm.Segment
+	hub  *mailbox.Hub
+	once sync.Once
+}
+
+// Attach joins a running system of this user by its name, or by NAME@PID when several have the name, and waits for it under the
+// context when there is none yet. The System can call and send to its actors, spawn and stop them; Close detaches. When the
+// system ends, or its process dies, everybody who waits gets ErrSystemEnded at once.
+func Attach(ctx context.Context, name string) (*actor.System, error) {
+	if !sys.Supported {
+		return nil, fmt.Errorf("supervisor: Attach needs Linux: %w", errors.ErrUnsupported)
+	}
+	const firstPause, longestPause = time.Millisecond, 100 * time.Millisecond
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		s, err := attachNow(name)
+		if err == nil || !errors.Is(err, actor.ErrNotFound) {
+			return s, err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		}
+	}
+}
+
+func attachNow(name string) (*actor.System, error) {
+	p, err := findProgram(name)
+	if err != nil {
+		return nil, err
+	}
+	dir, err := shm.RuntimeDir()
+	if err != nil {
+		return nil, err
+	}
+	conn, err := sys.Dial(dir, p.Socket)
+	if err != nil {
+		return nil, fmt.Errorf("supervisor: system %q (pid %d) does not answer: %w: %w", name, p.PID, err, actor.ErrNotFound)
+	}
+	g := &guest{conn: conn}
+	s, err := g.enter(p.Name)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("supervisor: attaching to %q (pid %d): %w", name, p.PID, err), conn.Close())
+	}
+	go g.watch()
+	return s, nil
+}
+
+// findProgram finds the one running program whose system has the name.
+func findProgram(name string) (found shm.Program, err error) {
+	programs, err := shm.Published()
+	if err != nil {
+		return found, err
+	}
+	pids := []int{}
+	for _, p := range programs {
+		if p.Socket != "" && (p.Name == name || p.Name+"@"+strconv.Itoa(p.PID) == name) {
+			found, pids = p, append(pids, p.PID)
+		}
+	}
+	switch len(pids) {
+	case 0:
+		return found, fmt.Errorf("supervisor: no running system has the name %q: %w", name, actor.ErrNotFound)
+	case 1:
+		return found, nil
+	}
+	return found, fmt.Errorf("supervisor: the processes %v all have a system %q: name one as %s@PID", pids, name, name)
+}
+
+func (g *guest) enter(name string) (*actor.System, error) {
+	text, f, err := sys.ReceiveFile(g.conn, maxWelcome)
+	if err != nil {
+		return nil, err
+	}
+	var w welcome
+	if err := json.Unmarshal(text, &w); err != nil {
+		return nil, fmt.Errorf("its welcome is not readable: %w: %w", err, actor.ErrIncompatible)
+	}
+	if w.Error != "" || f == nil {
+		return nil, fmt.Errorf("it refused: %s", w.Error)
+	}
+	if g.seg, err = shm.AttachFile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	if err := g.seg.Enter(w.Process); err != nil {
+		return nil, errors.Join(err, g.seg.Close())
+	}
+	g.hub = mailbox.Join(g.seg, w.Process)
+	if letters, err := g.hub.At(w.Letters); err == nil {
+		g.hub.SetLetters(letters)
+	}
+	return actor.NewSystem(actor.SystemOptions{Hub: g.hub, Close: func() error { return g.leave(true) }}), nil
+}
+
+// watch sees the end of the system: nothing else ever comes through the connection.
+func (g *guest) watch() {
+	var b [1]byte
+	_, _ = g.conn.Read(b[:])
+	_ = g.leave(false)
+}
+
+func (g *guest) leave(asked bool) (err error) {
+	g.once.Do(func() {
+		why := actor.ErrSystemEnded
+		if asked {
+			why = fmt.Errorf("%w: this program detached", actor.ErrSystemEnded)
+		}
+		g.hub.Close(why)
+		err = g.seg.Close()
+		if asked {
+			_, writeErr := g.conn.Write([]byte{farewell})
+			err = errors.Join(err, writeErr)
+		}
+		err = errors.Join(err, g.conn.Close())
+	})
+	return err
+}
