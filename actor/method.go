@@ -135,7 +135,7 @@ func (m Method[T, Req, Res]) Send(ctx context.Context, to Ref[T], req Req) error
 
 // TrySend is Send that returns ErrMailboxFull at once instead of waiting.
 func (m Method[T, Req, Res]) TrySend(to Ref[T], req Req) error {
-	box, d, err := m.m.oneWay(context.Background(), to, &req)
+	box, d, err := m.m.oneWay(atOnce, to, &req)
 	if err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func (m *method[T, Req, Res]) header(ctx context.Context, h *shm.Header) {
 }
 
 func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mailbox.Mailbox, req Req) (res Res, err error) {
-	d, err := to.sys.hub.Draft(0)
+	d, err := to.sys.hub.DraftWait(ctx, 0)
 	if err != nil {
 		return res, named(to, err)
 	}
@@ -199,7 +199,7 @@ func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mai
 }
 
 func (m *method[T, Req, Res]) callAway(ctx context.Context, to *target, box *mailbox.Mailbox, req *Req) (res Res, err error) {
-	d, err := m.encode(to, req)
+	d, err := m.encode(ctx, to, req)
 	if err != nil {
 		return res, err
 	}
@@ -241,11 +241,11 @@ func (m *method[T, Req, Res]) oneWay(ctx context.Context, to Ref[T], req *Req) (
 	}
 	s := to.target.sys
 	if m.local(s, box) && s.home() {
-		if d, err = s.hub.Draft(0); err == nil {
+		if d, err = draft(ctx, s.hub, 0); err == nil {
 			d.SetValue(*req, nil)
 		}
 	} else {
-		d, err = m.encode(to.target, req)
+		d, err = m.encode(ctx, to.target, req)
 	}
 	if err != nil {
 		return nil, d, named(to.target, err)
@@ -254,14 +254,27 @@ func (m *method[T, Req, Res]) oneWay(ctx context.Context, to Ref[T], req *Req) (
 	return box, d, nil
 }
 
+// atOnce is the context of operations that do not wait.
+var atOnce context.Context = noWait{context.Background()}
+
+type noWait struct{ context.Context }
+
+// draft takes a frame, and waits for one unless ctx is atOnce.
+func draft(ctx context.Context, h *mailbox.Hub, n int) (mailbox.Draft, error) {
+	if ctx == atOnce {
+		return h.Draft(n)
+	}
+	return h.DraftWait(ctx, n)
+}
+
 // encode encodes req straight into a frame. The frame's size is a guess from what was sent before; a request that does
 // not fit is moved to a larger one.
-func (m *method[T, Req, Res]) encode(to *target, req *Req) (d mailbox.Draft, err error) {
+func (m *method[T, Req, Res]) encode(ctx context.Context, to *target, req *Req) (d mailbox.Draft, err error) {
 	if m.err != nil {
 		return d, named(to, m.err)
 	}
 	h := to.sys.hub
-	if d, err = h.Draft(min(m.req.SizeHint(req), h.Segment().MaxMessage())); err != nil {
+	if d, err = draft(ctx, h, min(m.req.SizeHint(req), h.Segment().MaxMessage())); err != nil {
 		return d, named(to, err)
 	}
 	room := d.Frame.Payload()
@@ -272,7 +285,7 @@ func (m *method[T, Req, Res]) encode(to *target, req *Req) (d mailbox.Draft, err
 	}
 	if len(b) > len(room) {
 		h.Discard(&d)
-		if d, err = h.Draft(len(b)); err != nil {
+		if d, err = draft(ctx, h, len(b)); err != nil {
 			return d, named(to, fmt.Errorf("the request of %s: %w", m.name, err))
 		}
 		copy(d.Frame.Payload(), b)
@@ -433,7 +446,7 @@ func (m *method[T, Req, Res]) sendLate(to Ref[T], req *Req) {
 	}
 	if box == nil {
 		to.target.sys.hub.Segment().Count(shm.Unknown)
-	} else if d, draftErr := m.encode(to.target, req); draftErr == nil {
+	} else if d, draftErr := m.encode(atOnce, to.target, req); draftErr == nil {
 		m.header(context.Background(), &d.Header)
 		box.Bury(&d, shm.Undeliverable)
 	}

@@ -46,10 +46,11 @@ func (m *Mailbox) Call(ctx context.Context, d *Draft) (Reply, error) {
 
 // CallBytes calls with a copy of b and returns a copy of the reply.
 func (m *Mailbox) CallBytes(ctx context.Context, b []byte) ([]byte, error) {
-	d, err := m.draftOf(b)
+	d, err := m.hub.DraftWait(ctx, len(b))
 	if err != nil {
 		return nil, err
 	}
+	d.fill(b)
 	r, err := m.Call(ctx, &d)
 	if err != nil {
 		return nil, err

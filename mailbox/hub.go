@@ -88,6 +88,9 @@ func (h *Hub) listen(l *shm.Listen) {
 	look := func() bool {
 		any := l.Look()
 		if any {
+			if h.seg.Wanted() {
+				h.pool.Flush()
+			}
 			h.wakeAll()
 		}
 		any = l.Calls(h.calls.wake) || any

@@ -311,6 +311,8 @@ func TestInspectDoesNotWrite(t *testing.T) {
 	r := a.sharedReceiver(s)
 	s.send(a, 4)
 	s.receive(r, 1)
+	s.main.Close(ErrSystemEnded) // their waiters write when they wake
+	s.work.Close(ErrSystemEnded)
 	ro := s.readOnly()
 	before := s.content()
 	snap := Inspect(ro)
@@ -319,6 +321,20 @@ func TestInspectDoesNotWrite(t *testing.T) {
 	}
 	if len(snap.Mailboxes) != 1 || snap.Mailboxes[0].Depth != 3 {
 		t.Errorf("%+v", snap.Mailboxes)
+	}
+}
+
+// Of many frames only a part is counted, and the rest extrapolated.
+func TestInspectUsage(t *testing.T) {
+	s := newInspected(t, shm.Options{Heap: true, Mailboxes: 8, RingBytes: 64 << 10, MessageBytes: 4 << 20})
+	a := s.create("a", 4096)
+	s.send(a, 4096)
+	all, some := s.seg.Usage(1<<20), s.seg.Usage(1000)
+	if all.Estimated || all.States[shm.Queued] != 4096 || all.Used() != 4096*192 || all.Carved < all.Used() {
+		t.Errorf("all: %+v", all)
+	}
+	if n := some.States[shm.Queued]; !some.Estimated || n < 2048 || n > 8192 {
+		t.Errorf("some: %+v", some)
 	}
 }
 

@@ -213,10 +213,5 @@ func (h *Hub) alarm() {
 			h.wakeMailbox(m.Process(), m.index)
 		}
 	})
-	for p := range uint32(h.seg.Processes()) {
-		if info, _ := h.seg.Process(p); info.State == shm.ProcLive {
-			h.seg.SetLook(p)
-			h.seg.Ring(p)
-		}
-	}
+	h.seg.WakeAll()
 }

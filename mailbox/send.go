@@ -27,6 +27,32 @@ func (h *Hub) Draft(n int) (Draft, error) {
 	return Draft{Frame: f}, err
 }
 
+// DraftWait is Draft that waits for a frame until ctx ends. The wait is woken, not polled.
+func (h *Hub) DraftWait(ctx context.Context, n int) (Draft, error) {
+	d, err := h.Draft(n)
+	if err == nil || !errors.Is(err, shm.ErrNoSpace) {
+		return d, err
+	}
+	w := h.room.enter(anyFrame)
+	defer h.room.leave(anyFrame, w)
+	for {
+		h.seg.Want(h.self.Index())
+		if d, err = h.Draft(n); err == nil || !errors.Is(err, shm.ErrNoSpace) {
+			return d, err
+		}
+		select {
+		case <-w:
+		case <-ctx.Done():
+			return d, fmt.Errorf("%w, until: %w", err, context.Cause(ctx))
+		case <-h.done:
+			return d, h.Err()
+		}
+	}
+}
+
+// anyFrame stands for the message memory among the mailboxes that senders wait for room in.
+const anyFrame = ^uint32(0)
+
 // Discard gives the draft's frame back.
 func (h *Hub) Discard(d *Draft) {
 	if d.local {
@@ -58,29 +84,25 @@ func (m *Mailbox) Send(ctx context.Context, d *Draft) error {
 
 // SendBytes sends a copy of b. It waits for room until the context ends.
 func (m *Mailbox) SendBytes(ctx context.Context, b []byte) error {
-	d, err := m.draftOf(b)
+	d, err := m.hub.DraftWait(ctx, len(b))
 	if err != nil {
 		return err
 	}
+	d.fill(b)
 	return m.Send(ctx, &d)
 }
 
 // TrySendBytes sends a copy of b, or returns ErrMailboxFull at once.
 func (m *Mailbox) TrySendBytes(b []byte) error {
-	d, err := m.draftOf(b)
+	d, err := m.hub.Draft(len(b))
 	if err != nil {
 		return err
 	}
+	d.fill(b)
 	return m.TrySend(&d)
 }
 
-func (m *Mailbox) draftOf(b []byte) (Draft, error) {
-	d, err := m.hub.Draft(len(b))
-	if err == nil {
-		d.Header.Length = uint32(copy(d.Frame.Payload(), b))
-	}
-	return d, err
-}
+func (d *Draft) fill(b []byte) { d.Header.Length = uint32(copy(d.Frame.Payload(), b)) }
 
 // address writes the header, where everything about the message stands except who holds it.
 func (m *Mailbox) address(d *Draft) {

@@ -56,15 +56,17 @@ const (
 	hdrNameLen
 	hdrName             // 64 bytes
 	hdrNameEnd          = hdrName + maxSystemName/wordSize
-	hdrBoot             = hdrNameEnd // hash of the machine's boot id
-	hdrCounters         = 64         // counters of dead letters, by reason
+	hdrBoot             = hdrNameEnd  // hash of the machine's boot id
+	hdrDirectory        = hdrBoot + 1 // version of the directory's index: odd while the owner moves its words
+	hdrCounters         = 64          // counters of dead letters, by reason
+	hdrWanted           = 96          // who waits for a frame; a line of its own
 	hdrCountersEnd      = hdrCounters + deadReasons
 	headerSize          = pageSize
 	maxSystemName       = 64
 	deadReasons         = 16
 	headerWords         = headerSize / wordSize
 	_              uint = headerWords - hdrCountersEnd // pinned: the header fits
-	_              uint = hdrCounters - hdrBoot - 1
+	_              uint = hdrCounters - hdrDirectory - 1
 )
 
 // Words of an entry of the process table.
@@ -174,7 +176,7 @@ func (g *geometry) check() error {
 }
 
 // layoutHash changes when a size or an offset above does.
-var layoutHash = xxhash.Sum64String(fmt.Sprint(ABI, headerSize, hdrBoot, hdrCounters, deadReasons, procWords, procBell, procCalls,
+var layoutHash = xxhash.Sum64String(fmt.Sprint(ABI, headerSize, hdrBoot, hdrCounters, hdrWanted, deadReasons, procWords, procBell, procCalls,
 	nameRecord, nameBytesOffset, MailboxWords, spanSize, frameHeader, framesPerSpan, classSizes, ownerLayout))
 
 // Hash is the hash by which names are found and method types compared: xxhash64.

@@ -20,7 +20,7 @@ type Pool struct {
 
 const (
 	// keptBytes bounds the memory that a cache keeps of one class; at least one frame, at most keptFrames.
-	keptBytes  = 64 << 10
+	keptBytes  = 16 << 10
 	keptFrames = 32
 )
 
@@ -113,21 +113,31 @@ func (p *Pool) Put(f Frame) {
 	s := p.seg
 	s.releaseBody(f)
 	f.gen++
+	wanted := s.Wanted()
 	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanClass && u.value() < int64(len(classSizes)) {
-		class := int(u.value())
-		c := &p.classes[class]
-		c.Lock()
-		if len(c.kept) < keptOf(class) {
-			f.Set(f.Word(p.self, Held))
-			c.kept = append(c.kept, f)
-			c.Unlock()
+		if !wanted && p.keep(int(u.value()), f) {
 			return
 		}
-		c.Unlock()
 	} else if u.kind() == spanRun {
 		s.releaseRun(f.index, f.gen-1, u.value())
 	}
 	f.Set(MakeOwner(f.gen, 0, Free))
+	if wanted {
+		s.offer()
+	}
+}
+
+// keep puts a frame into the cache, if there is room.
+func (p *Pool) keep(class int, f Frame) bool {
+	c := &p.classes[class]
+	c.Lock()
+	defer c.Unlock()
+	if len(c.kept) >= keptOf(class) {
+		return false
+	}
+	f.Set(f.Word(p.self, Held))
+	c.kept = append(c.kept, f)
+	return true
 }
 
 // Free frees a frame that the caller holds exclusively without keeping it: the sweeper's way.
@@ -141,14 +151,19 @@ func (s *Segment) Free(f Frame) {
 
 // Flush gives all kept frames back.
 func (p *Pool) Flush() {
+	freed := 0
 	for i := range p.classes {
 		c := &p.classes[i]
 		c.Lock()
 		for _, f := range c.kept {
 			f.Set(MakeOwner(f.gen+1, 0, Free))
 		}
+		freed += len(c.kept)
 		c.kept = c.kept[:0]
 		c.Unlock()
+	}
+	if freed > 0 && p.seg.Wanted() {
+		p.seg.offer()
 	}
 }
 

@@ -69,17 +69,26 @@ func (l *letterBox) keep(ctx context.Context, r *root) {
 			continue
 		default:
 		}
-		for rx.Depth() > l.limit {
-			m, ok := rx.TryReceive()
-			if !ok {
-				break
-			}
-			r.seg.Count(shm.DroppedLetters)
-			m.Release()
-		}
+		l.drop(rx, r.seg)
 		if err := rx.Above(ctx, l.limit); err != nil {
 			return
 		}
+	}
+}
+
+// drop makes room for newer letters, and for live messages when there is no frame for them.
+func (l *letterBox) drop(rx *mailbox.Receiver, seg *shm.Segment) {
+	keep := l.limit
+	if seg.Wanted() {
+		keep = min(keep, rx.Depth()*3/4)
+	}
+	for rx.Depth() > keep {
+		m, ok := rx.TryReceive()
+		if !ok {
+			return
+		}
+		seg.Count(shm.DroppedLetters)
+		m.Release()
 	}
 }
 
