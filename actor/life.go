@@ -194,11 +194,14 @@ func (l *Life) receive() End {
 	draining := false
 	for {
 		if draining {
-			if msg, ok := l.rx.TryReceive(); ok {
-				l.message = msg
-			} else {
+			if l.rx.Bits()&mailbox.ControlStop != 0 {
 				return End{Reason: EndShutdown}
 			}
+			msg, ok := l.rx.TryReceive()
+			if !ok {
+				return End{Reason: EndShutdown}
+			}
+			l.message = msg
 		} else {
 			msg, bits, err := l.rx.Receive(l.ctx)
 			switch {
