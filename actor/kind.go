@@ -73,7 +73,10 @@ func (k Kind[T]) Name() string { return k.class.name }
 func (k Kind[T]) Recipe() Recipe { return Recipe{class: k.class} }
 
 // Spawnable is what a child's spec takes: a Kind, or a KindWith and its argument.
-type Spawnable interface{ Recipe() Recipe }
+type Spawnable interface {
+	// Recipe is the kind and its argument.
+	Recipe() Recipe
+}
 
 // Recipe is a kind and its argument.
 type Recipe struct {

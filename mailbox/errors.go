@@ -35,6 +35,7 @@ type Failure struct {
 	Text   string // what the other side said about it
 }
 
+// Error is the sentinel's text and what the other side said.
 func (f *Failure) Error() string {
 	base := f.Unwrap()
 	if f.Text == "" {

@@ -35,7 +35,7 @@ type Info struct {
 	Open        bool
 	Corrupt     bool // its record names no ring that could be: depth and totals are not known
 
-	Process shm.ProcessID // that receives, or received last
+	Process shm.ProcessID // that receives, or received last; 0 when nobody did yet
 	Worker  string        // name of that process, empty when its entry was given away
 	Alive   bool          // that process was not declared dead
 	Parked  bool          // the receiver sleeps

@@ -10,10 +10,14 @@ func (h *Hub) SetLetters(m *Mailbox) { h.letters.Store(m) }
 
 // Bury ends a one-way message as a dead letter. v is its value, if it carried one by reference and that was taken.
 func (m *Message) Bury(why shm.Reason, v any) {
+	if !m.end() {
+		return
+	}
+	m.dropBody()
 	h, f, origin := m.hub, m.Frame, m.Header.Mailbox
 	// Settling, not held: if this process dies now, the sweep buries it.
 	if !f.Move(f.Word(h.self, shm.Taken), f.Word(h.self, shm.Settling)) {
-		m.Return()
+		m.giveBack()
 		return
 	}
 	if m.box != nil {

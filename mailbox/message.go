@@ -8,13 +8,14 @@ import (
 
 // Message is a message in this process's hands: one that a Receiver took, or a deferred call that was claimed. It ends in
 // exactly one of Answer, Reply, Fail, Defer, Release and Bury; Lend and Return are for a handler that is given up. Its
-// memory is another's from then on.
+// memory is another's from then on: a second end is refused and touches nothing.
 type Message struct {
 	hub    *Hub
 	box    *Mailbox // where it was received; nil for a claimed call
 	Frame  shm.Frame
 	Header shm.Header // a private copy
 	body   shm.Frame  // the larger reply, while it is being written
+	over   bool       // it has ended
 }
 
 // IsCall reports whether somebody waits for the end of the message.
@@ -44,19 +45,34 @@ func (m *Message) Value() (v any, local bool, err error) {
 	return v, true, nil
 }
 
-// Room returns memory for a reply of n bytes: the request's own if it is large enough, and then the request is overwritten;
-// else a second frame. Call it again for more.
-func (m *Message) Room(n int) ([]byte, error) {
-	if m.body.IsZero() && n <= m.Frame.Cap() {
-		return m.Frame.Payload(), nil
-	}
+// end marks the message as ended; it is false if it was ended before.
+func (m *Message) end() bool {
+	first := !m.over
+	m.over = true
+	return first
+}
+
+// dropBody gives the memory of a reply back that is not sent.
+func (m *Message) dropBody() {
 	if !m.body.IsZero() {
-		if n <= m.body.Cap() {
-			return m.body.Payload(), nil
-		}
 		m.hub.pool.Put(m.body)
 		m.body = shm.Frame{}
 	}
+}
+
+// Room returns memory for a reply of n bytes: the request's own if it is large enough, and then the request is overwritten;
+// else a second frame. Call it again for more.
+func (m *Message) Room(n int) ([]byte, error) {
+	if m.over {
+		return nil, ErrReplied
+	}
+	if m.body.IsZero() && n <= m.Frame.Cap() {
+		return m.Frame.Payload(), nil
+	}
+	if !m.body.IsZero() && n <= m.body.Cap() {
+		return m.body.Payload(), nil
+	}
+	m.dropBody()
 	b, err := m.hub.pool.Get(n)
 	if err != nil {
 		return nil, err
@@ -68,6 +84,9 @@ func (m *Message) Room(n int) ([]byte, error) {
 // Answer ends a call with the reply of n bytes that was written into the memory that Room returned last. ErrReplied means
 // that nobody waits for it any more.
 func (m *Message) Answer(n int, codec uint8, status uint32) error {
+	if !m.end() {
+		return ErrReplied
+	}
 	m.Frame.SetReply(uint32(n), codec, status)
 	if !m.body.IsZero() {
 		m.Frame.Attach(m.body)
@@ -87,10 +106,10 @@ func (m *Message) Reply(b []byte) error {
 
 // Fail ends a call without a reply: its caller gets a *Failure with the reason and the text, which is cut where the frame ends.
 func (m *Message) Fail(why shm.Reason, text string) error {
-	if !m.body.IsZero() {
-		m.hub.pool.Put(m.body)
-		m.body = shm.Frame{}
+	if !m.end() {
+		return ErrReplied
 	}
+	m.dropBody()
 	n := copy(m.Frame.Payload(), text)
 	m.Frame.SetReply(uint32(n), 0, 0)
 	return m.finish(shm.Failed, why, shm.Detail)
@@ -105,7 +124,7 @@ func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
 			return ErrReplied
 		}
 		if w.State() == shm.Lent {
-			m.Return()
+			m.giveBack()
 			return ErrReplied
 		}
 		if w.State() != shm.Taken {
@@ -153,11 +172,15 @@ func (h *Hub) wakeCaller(p shm.ProcessID, call uint32) {
 
 // Release ends a one-way message that was handled.
 func (m *Message) Release() {
+	if !m.end() {
+		return
+	}
+	m.dropBody()
 	if m.Frame.Move(m.Frame.Word(m.hub.self, shm.Taken), m.Frame.Word(m.hub.self, shm.Held)) {
 		m.hub.drop(m.Frame)
 		return
 	}
-	m.Return()
+	m.giveBack()
 }
 
 // Largest is the largest reply that Room gives memory for.
@@ -196,6 +219,13 @@ func (m *Message) Lend(why shm.Reason) {
 
 // Return ends a message that was lent: the goroutine that could still read it has come back.
 func (m *Message) Return() {
+	if m.end() {
+		m.dropBody()
+		m.giveBack()
+	}
+}
+
+func (m *Message) giveBack() {
 	h, f := m.hub, m.Frame
 	for range ownerTries {
 		w := f.Owner()
@@ -227,6 +257,10 @@ type Token struct {
 // Defer ends the handling of a call without an answer: the bearer of its token will answer it. ErrReplied means that its
 // caller has given up.
 func (m *Message) Defer() error {
+	if !m.end() {
+		return ErrReplied
+	}
+	m.dropBody()
 	h, f := m.hub, m.Frame
 	for range ownerTries {
 		w := f.Owner()

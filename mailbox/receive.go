@@ -121,7 +121,7 @@ func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
 		}
 		// Abandoned or not, it is taken before its slot is emptied: a frame that is freed while a full slot names it could
 		// be received before it was sent again.
-		if !f.Move(w, w.To(m.hub.self, shm.Taken)) { // sync: take
+		if !f.Move(w, w.To(m.hub.self, shm.Taken)) {
 			continue
 		}
 		if w.Has(shm.Abandoned) {
@@ -239,5 +239,3 @@ func (r *Receiver) Counted(o Outcome) {
 		add(recExpired)
 	}
 }
-
-func (r *Receiver) String() string { return fmt.Sprintf("receiver of %q", r.Name()) }

@@ -128,9 +128,12 @@ func (s *Segment) bodyOf(head uint32) (Frame, bool) {
 
 func (c *checker) checkDirectory() {
 	s, seen := c.s, map[uint32]bool{}
+	if v := s.header[hdrDirectory].Load(); v%2 != 0 {
+		c.add("the directory is being changed: its version is %d", v)
+	}
 	for at := range s.geo.indexSlots {
 		w := s.index[at].Load()
-		if w == slotEmpty || w == slotDeleted {
+		if w == slotEmpty {
 			continue
 		}
 		m := uint32(w) - slotFirst
@@ -148,6 +151,9 @@ func (c *checker) checkDirectory() {
 		}
 	}
 	for m := range uint32(s.geo.mailboxes) {
+		if v := s.nameWord(m, nameVersion).Load(); v%2 != 0 {
+			c.add("the name of mailbox %d is being written: its version is %d", m, v)
+		}
 		if name := s.Name(m); name != "" && !seen[m] {
 			c.add("mailbox %d has the name %q and no slot in the directory", m, name)
 		}

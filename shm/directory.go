@@ -4,17 +4,17 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"unicode"
 )
 
 // The directory maps a name to the index of its mailbox: open addressing over xxhash64, one word a slot, and beside it the
 // full names, so that two names with one hash are told apart. Only the owner writes; everybody reads without a lock.
 //
-//	index word: | upper half of the hash 32 | mailbox index + 2, 32 |   0 empty, 1 deleted
+//	index word: | upper half of the hash 32 | mailbox index + 1, 32 |   0 empty
 
 const (
-	slotEmpty   = 0
-	slotDeleted = 1
-	slotFirst   = 2
+	slotEmpty = 0
+	slotFirst = 1
 )
 
 func indexWord(hash uint64, mailbox uint32) uint64 { return hash>>32<<32 | uint64(mailbox+slotFirst) }
@@ -28,7 +28,7 @@ func CheckName(name string) error {
 		return fmt.Errorf("shm: the name %.20q... has %d bytes, at most %d: %w", name, len(name), MaxName, ErrBadName)
 	}
 	for _, r := range name {
-		if r < ' ' || r == 0x7f || r == 0xfffd {
+		if unicode.IsControl(r) || r == unicode.ReplacementChar {
 			return fmt.Errorf("shm: the name %q holds a character that cannot be shown: %w", name, ErrBadName)
 		}
 	}
@@ -49,25 +49,33 @@ func (s *Segment) Insert(name string, mailbox uint32) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	hash, mask := Hash(name), uint64(s.geo.indexSlots-1)
-	free := int64(-1)
+	if has := s.Name(mailbox); has != "" {
+		return fmt.Errorf("shm: mailbox %d has the name %q: %w", mailbox, has, ErrNameTaken)
+	}
+	hash := Hash(name)
+	at, err := s.freeSlot(hash, name)
+	if err != nil {
+		return err
+	}
+	s.writeName(mailbox, hash, name)
+	s.index[at].Store(indexWord(hash, mailbox)) // sync: name
+	return nil
+}
+
+// freeSlot finds the slot of a new name: the first empty one of its probe.
+func (s *Segment) freeSlot(hash uint64, name string) (slot uint64, err error) {
+	mask := uint64(s.geo.indexSlots - 1)
 	for i := range uint64(s.geo.indexSlots) {
 		at := (hash + i) & mask
-		switch w := s.index[at].Load(); {
-		case w == slotEmpty || w == slotDeleted:
-			if free < 0 {
-				free = int64(at)
-			}
-			if w == slotEmpty {
-				s.writeName(mailbox, hash, name)
-				s.index[free].Store(indexWord(hash, mailbox)) // sync: name
-				return nil
-			}
-		case w>>32 == hash>>32 && s.Name(uint32(w)-slotFirst) == name:
-			return fmt.Errorf("shm: %q: %w", name, ErrNameTaken)
+		w := s.index[at].Load()
+		if w == slotEmpty {
+			return at, nil
+		}
+		if w>>32 == hash>>32 && s.Name(uint32(w)-slotFirst) == name {
+			return 0, fmt.Errorf("shm: %q: %w", name, ErrNameTaken)
 		}
 	}
-	return fmt.Errorf("shm: the directory is full: %w", ErrNoSpace)
+	return 0, fmt.Errorf("shm: the directory is full: %w", ErrNoSpace)
 }
 
 // writeName writes a name record under its version, so that a reader sees all of it or tries again.
@@ -101,39 +109,68 @@ func (s *Segment) Remove(mailbox uint32) {
 			break
 		}
 		if w == want {
-			s.index[at].Store(slotDeleted)
-			s.pruneDeleted(at)
+			s.emptySlot(at)
 			break
 		}
 	}
 	s.writeName(mailbox, 0, "")
 }
 
-// pruneDeleted empties deleted slots that no probe has to pass any more: those right before an empty one.
-func (s *Segment) pruneDeleted(at uint64) {
-	mask := uint64(s.geo.indexSlots - 1)
-	if s.index[(at+1)&mask].Load() != slotEmpty {
-		return
-	}
-	for range s.geo.indexSlots {
-		if s.index[at].Load() != slotDeleted {
-			return
+// emptySlot empties a slot and moves those behind it that a probe would no longer reach, so that the index never fills with
+// what was removed. Each is stored in its new place before the old one changes, under the version of the directory: who
+// finds a name found it, who does not looks whether the version stayed.
+func (s *Segment) emptySlot(at uint64) {
+	mask, version := uint64(s.geo.indexSlots-1), &s.header[hdrDirectory]
+	version.Add(1) // sync: directory
+	next := at
+	for range s.geo.indexSlots - 1 {
+		next = (next + 1) & mask
+		w := s.index[next].Load()
+		m := uint32(w) - slotFirst
+		if w == slotEmpty || int64(m) >= s.geo.mailboxes {
+			break
 		}
-		s.index[at].Store(slotEmpty)
-		at = (at - 1) & mask
+		home := s.nameWord(m, nameHash).Load() & mask
+		if (next-home)&mask >= (next-at)&mask { // its probe passes the empty slot
+			s.index[at].Store(w)
+			at = next
+		}
 	}
+	s.index[at].Store(slotEmpty)
+	version.Add(1) // sync: directory
 }
 
 // Lookup finds the mailbox of a name.
 func (s *Segment) Lookup(name string) (mailbox uint32, ok bool) {
-	hash, mask := Hash(name), uint64(s.geo.indexSlots-1)
+	const tries = 4
+	hash, version := Hash(name), &s.header[hdrDirectory]
+	for range tries {
+		before := version.Load() // sync: directory
+		if mailbox, ok = s.probe(hash, name); ok {
+			return mailbox, true
+		}
+		if before%2 == 0 && version.Load() == before {
+			return 0, false
+		}
+	}
+	// The owner removes one name after the other, or was descheduled in the middle of it: the records stay where they are.
+	for m := range uint32(s.geo.mailboxes) {
+		if s.nameWord(m, nameHash).Load() == hash && s.Name(m) == name {
+			return m, true
+		}
+	}
+	return 0, false
+}
+
+// probe looks for a name where its hash says.
+func (s *Segment) probe(hash uint64, name string) (mailbox uint32, ok bool) {
+	mask := uint64(s.geo.indexSlots - 1)
 	for i := range uint64(s.geo.indexSlots) {
 		w := s.index[(hash+i)&mask].Load() // sync: name
 		if w == slotEmpty {
-			return 0, false
+			break
 		}
-		m := uint32(w) - slotFirst
-		if w != slotDeleted && w>>32 == hash>>32 && int64(m) < s.geo.mailboxes && s.Name(m) == name {
+		if m := uint32(w) - slotFirst; w>>32 == hash>>32 && s.Name(m) == name {
 			return m, true
 		}
 	}

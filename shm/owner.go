@@ -1,6 +1,9 @@
 package shm
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Owner is the owner word of a frame: the whole truth about it.
 //
@@ -37,6 +40,7 @@ var stateNames = [states]string{
 	"free", "held", "queued", "taken", "deferred", "replied", "failed", "lent", "settling", "attached",
 }
 
+// String names the state.
 func (s State) String() string {
 	if s < states {
 		return stateNames[s]
@@ -80,6 +84,7 @@ var reasonNames = [...]string{
 	"no such method", "corrupt", "undeliverable", "system ended", "handler failed", "dropped",
 }
 
+// String says the reason in a few words.
 func (r Reason) String() string {
 	if int(r) < len(reasonNames) {
 		return reasonNames[r]
@@ -113,6 +118,7 @@ func (p ProcessID) Index() uint32 { return uint32(p) >> lifeBits & (1<<processBi
 // Life counts the uses of the entry.
 func (p ProcessID) Life() uint32 { return uint32(p) & (1<<lifeBits - 1) }
 
+// String is the index and the life, with a dot between.
 func (p ProcessID) String() string { return fmt.Sprintf("%d.%d", p.Index(), p.Life()) }
 
 // MakeOwner returns a word in state s held by p, without flags.
@@ -157,21 +163,23 @@ func (o Owner) Because(r Reason) Owner {
 
 func (o Owner) head() uint32 { return uint32(o>>headShift) & (1<<indexBits - 1) }
 
+// String spells the word out.
 func (o Owner) String() string {
 	if o.State() == Attached {
 		return fmt.Sprintf("attached(frame %d, generation %d)", o.head(), o.Generation())
 	}
-	s := fmt.Sprintf("%v(process %v, generation %d)", o.State(), o.Holder(), o.Generation())
+	var s strings.Builder
+	fmt.Fprintf(&s, "%v(process %v, generation %d)", o.State(), o.Holder(), o.Generation())
 	for _, f := range []struct {
 		bit  Owner
 		name string
 	}{{Abandoned, "+abandoned"}, {Waiting, "+waiting"}, {IsCall, "+call"}, {Detail, "+detail"}} {
 		if o.Has(f.bit) {
-			s += f.name
+			s.WriteString(f.name)
 		}
 	}
 	if r := o.Reason(); r != NoReason {
-		s += " because " + r.String()
+		s.WriteString(" because " + r.String())
 	}
-	return s
+	return s.String()
 }

@@ -113,16 +113,19 @@ func (p *Pool) Put(f Frame) {
 	s := p.seg
 	s.releaseBody(f)
 	f.gen++
-	wanted := s.Wanted()
 	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanClass && u.value() < int64(len(classSizes)) {
-		if !wanted && p.keep(int(u.value()), f) {
+		if !s.Wanted() && p.keep(int(u.value()), f) {
+			// Who began to wait meanwhile may have looked before, and this process may have emptied its cache before.
+			if s.Wanted() {
+				p.Flush()
+			}
 			return
 		}
 	} else if u.kind() == spanRun {
 		s.releaseRun(f.index, f.gen-1, u.value())
 	}
 	f.Set(MakeOwner(f.gen, 0, Free))
-	if wanted {
+	if s.Wanted() { // first the frame, then the look
 		s.offer()
 	}
 }

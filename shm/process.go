@@ -23,6 +23,7 @@ const (
 	ProcDead // exited; its sweep has not ended
 )
 
+// String names the state.
 func (p ProcessState) String() string {
 	return [...]string{"free", "reserved", "live", "dead", "?"}[min(p, 4)]
 }
@@ -61,7 +62,11 @@ func (s *Segment) Grant(name string) (ProcessID, error) {
 			continue
 		}
 		name = name[:min(len(name), maxSystemName)]
-		copy(s.mem.bytes(s.geo.processOff+int64(i)*procWords*wordSize+procName*wordSize, maxSystemName), name)
+		var text [maxSystemName]byte
+		copy(text[:], name)
+		for w := range maxSystemName / wordSize {
+			p[procName+w].Store(nativeWord(text[w*wordSize:]))
+		}
 		p[procNameLen].Store(uint64(len(name)))
 		p[procPID].Store(0)
 		p[procStart].Store(0)
@@ -82,7 +87,11 @@ func (s *Segment) Enter(i uint32) error {
 	if p == nil {
 		return fmt.Errorf("shm: cannot enter as process %d of %d: %w", i, s.geo.processes, ErrCorrupt)
 	}
-	life, _ := splitProc(p[procWord].Load())
+	life, st := splitProc(p[procWord].Load())
+	notGranted := fmt.Errorf("shm: process entry %d was not granted to this process: %w", i, ErrCorrupt)
+	if st != ProcReserved {
+		return notGranted
+	}
 	start, err := sys.StartTime(os.Getpid())
 	if err != nil && s.Shared() {
 		return err
@@ -90,7 +99,7 @@ func (s *Segment) Enter(i uint32) error {
 	p[procPID].Store(uint64(os.Getpid()))
 	p[procStart].Store(start)
 	if !p[procWord].CompareAndSwap(procWordOf(life, ProcReserved), procWordOf(life, ProcLive)) {
-		return fmt.Errorf("shm: process entry %d was not granted to this process: %w", i, ErrCorrupt)
+		return notGranted
 	}
 	return nil
 }
@@ -152,8 +161,12 @@ func (s *Segment) Process(i uint32) (info ProcessInfo, ok bool) {
 		return info, false
 	}
 	life, st := splitProc(p[procWord].Load())
+	var name [maxSystemName]byte
+	for w := range maxSystemName / wordSize {
+		putNativeWord(name[w*wordSize:], p[procName+w].Load())
+	}
 	return ProcessInfo{
 		ID: MakeProcessID(i, life), State: st, PID: int(p[procPID].Load()), Start: p[procStart].Load(),
-		Name: s.text(s.geo.processOff+int64(i)*procWords*wordSize+procName*wordSize, p[procNameLen].Load(), maxSystemName),
+		Name: string(name[:min(p[procNameLen].Load(), maxSystemName)]),
 	}, true
 }

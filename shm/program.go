@@ -155,13 +155,17 @@ func Published() ([]Program, error) {
 // Programs lists the running programs of this user that have a segment, also those without an entry, oldest first.
 func Programs() ([]Program, error) {
 	found, err := Published()
-	known := map[string]bool{}
+	type segment struct {
+		pid     int
+		created int64
+	}
+	known := map[segment]bool{} // a program may hold one segment under several numbers
 	for _, p := range found {
-		known[p.entry()] = true
+		known[segment{p.PID, p.Created.UnixNano()}] = true
 	}
 	for _, p := range scanProcesses() {
-		if !known[p.entry()] {
-			found = append(found, p)
+		if id := (segment{p.PID, p.Created.UnixNano()}); !known[id] {
+			found, known[id] = append(found, p), true
 		}
 	}
 	oldestFirst(found)

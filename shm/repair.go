@@ -2,7 +2,7 @@ package shm
 
 // What a death leaves in frames and spans. The sweep itself, which also knows the rings, is package mailbox's.
 
-// EachFrame calls visit for every frame that is not free, with the owner word it had.
+// EachFrame calls visit for every frame that is not free, with the owner word it had, and named by the generation there.
 func (s *Segment) EachFrame(visit func(f Frame, w Owner)) {
 	for span := range s.geo.spans {
 		_, n := spanUse(s.spans[span].Load()).frames()
@@ -16,7 +16,7 @@ func (s *Segment) EachFrame(visit func(f Frame, w Owner)) {
 				continue
 			}
 			w := f.Owner()
-			f.gen = s.generation(index, w)
+			f.gen = w.Generation() // its head's, of an attached frame
 			visit(f, w)
 		}
 	}
@@ -39,12 +39,10 @@ func (s *Segment) Reclaim() {
 		}
 	}
 	s.EachFrame(func(f Frame, w Owner) {
-		if !s.staleBody(w) {
-			return
+		// Taken first, from exactly the word that was stale: its holder may have let go of it in order meanwhile.
+		if s.staleBody(w) && f.Move(w, f.Word(s.ID(0), Held)) {
+			f.gen = uint32(f.head.detached.Load()) - 1
+			s.Free(f)
 		}
-		if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanRun {
-			s.releaseRun(f.index, f.gen, u.value())
-		}
-		f.Move(w, MakeOwner(f.gen+1, 0, Free))
 	})
 }

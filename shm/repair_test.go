@@ -227,7 +227,7 @@ func TestStaleSpansAreReused(t *testing.T) {
 	if _, err := p.Get(8 * spanSize); errors.Is(err, ErrNoSpace) {
 		t.Error(err)
 	} else {
-		p.Put(fill(t, p, 8*spanSize - 2*spanSize)[0])
+		p.Put(fill(t, p, 8*spanSize-2*spanSize)[0])
 	}
 	wantLeft(t, s, 1)
 	s.EachFrame(func(f Frame, w Owner) { p.Put(f) })

@@ -212,13 +212,14 @@ func TestReadOnly(t *testing.T) {
 	if _, err := ro.Check(); err != nil {
 		t.Error(err)
 	}
-	for name, write := range map[string]func(){
-		"store": func() { ro.header[hdrEnded].Store(1) },
-		"or":    func() { ro.SetReady(0, 0) },
-		"look":  func() { ro.SetLook(0) },
-		"plain": func() { ro.mem[headerSize] = 1 },
-		"cas":   func() { ro.spans[0].CompareAndSwap(1, 2) },
-	} {
+	writes := map[string]func(){"plain": func() { ro.mem[headerSize] = 1 }}
+	if !raceDetector { // its atomics are not Go, and nobody recovers from their faults
+		writes["store"] = func() { ro.header[hdrEnded].Store(1) }
+		writes["or"] = func() { ro.SetReady(0, 0) }
+		writes["look"] = func() { ro.SetLook(0) }
+		writes["cas"] = func() { ro.spans[0].CompareAndSwap(1, 2) }
+	}
+	for name, write := range writes {
 		if !faults(write) {
 			t.Errorf("%s: a read-only mapping was written to", name)
 		}

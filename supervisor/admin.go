@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"maps"
+	"math"
+	"slices"
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/shm"
@@ -13,7 +15,8 @@ import (
 // What can be asked of a running system, from any of its processes: the admin is an actor in the process that started it.
 
 const (
-	adminName = systemPrefix + "system"
+	adminName     = systemPrefix + "system"
+	adminCapacity = 256
 	// MaxDeadLetters is the most that one call of DeadLetters returns.
 	MaxDeadLetters = 256
 )
@@ -29,10 +32,11 @@ type retiredActor struct {
 	Name        string
 	Mailbox     uint32
 	Incarnation uint32
+	Process     uint32 // the life of the worker in which it ended
 }
 
 var (
-	adminKind    = actor.NewKindWith(adminName, func(r *root) (*admin, error) { return &admin{r}, nil }, actor.Capacity(256))
+	adminKind    = actor.NewKindWith(adminName, func(r *root) (*admin, error) { return &admin{r}, nil }, actor.Capacity(adminCapacity))
 	adminSpawn   = actor.NewMethod(adminKind.Kind, "spawn", (*admin).spawn)
 	adminStop    = actor.NewMethod(adminKind.Kind, "stop", (*admin).stop)
 	adminAwait   = actor.NewMethod(adminKind.Kind, "await", (*admin).await)
@@ -51,17 +55,12 @@ func (r *root) startAdmin() error {
 }
 
 // Spawn starts an actor at run time, supervised like those of the spec, and returns when it is ready. When it does not
-// start, it is forgotten. It works in every process of the system.
+// start, or not before the end of ctx, it is forgotten. It works in every process of the system.
 func Spawn(ctx context.Context, s *actor.System, c Child) error { return SpawnIn(ctx, s, "", c) }
 
-// SpawnIn is Spawn in a worker that the spec names.
+// SpawnIn is Spawn in a worker that the spec names. When the worker is being restarted, its next life starts the actor.
 func SpawnIn(ctx context.Context, s *actor.System, worker string, c Child) error {
-	check := specCheck{ids: map[string]bool{}, inWorker: worker != ""}
-	check.child("system "+s.Name(), &c)
-	if c.kind != actorChild {
-		check.add("child %q: only actors are spawned at run time", c.name)
-	}
-	if err := errors.Join(check.wrong...); err != nil {
+	if err := checkSpawn(s, worker, c); err != nil {
 		return err
 	}
 	if r, ok := rootOf(s); ok {
@@ -69,7 +68,7 @@ func SpawnIn(ctx context.Context, s *actor.System, worker string, c Child) error
 	}
 	arg, err := c.recipe.Arg()
 	if err != nil {
-		return err
+		return fmt.Errorf("supervisor: actor %q: %w", c.name, err)
 	}
 	order := spawnOrder{worker, wireChild{
 		Name: c.name, Kind: c.recipe.Kind(), Arg: arg, Restart: int(c.restart), Shutdown: c.shutdown, Ready: c.ready,
@@ -78,9 +77,24 @@ func SpawnIn(ctx context.Context, s *actor.System, worker string, c Child) error
 	return err
 }
 
+// checkSpawn says all that is wrong with a child that is to be spawned.
+func checkSpawn(s *actor.System, worker string, c Child) error {
+	check := specCheck{ids: map[string]bool{}, inWorker: worker != ""}
+	if c.kind != actorChild {
+		check.add("child %q: only actors are spawned at run time", c.name)
+	} else {
+		check.child("the actor to spawn", "system "+s.Name(), &c)
+	}
+	return errors.Join(check.wrong...)
+}
+
 // Stop stops an actor for good, wherever it lives: after the message in hand its mailbox is closed, queued calls get
-// ErrStopped, queued one-way messages go to the dead letters, and the name is free.
+// ErrStopped, queued one-way messages go to the dead letters, and the name is free. When ctx ends before, the actor is
+// stopped all the same.
 func Stop(ctx context.Context, s *actor.System, name string) error {
+	if self, ok := actor.SelfOf(ctx); ok && self.System() == s && self.Name() == name {
+		return fmt.Errorf("supervisor: a handler of actor %q cannot wait for the end of its own actor: %w", name, actor.ErrCycle)
+	}
 	if r, ok := rootOf(s); ok {
 		return r.stop(ctx, name)
 	}
@@ -100,7 +114,7 @@ func WaitFor(ctx context.Context, s *actor.System, name string) error {
 // DeadLetters takes up to most dead letters, oldest first; at most MaxDeadLetters.
 func DeadLetters(ctx context.Context, s *actor.System, most int) ([]DeadLetter, error) {
 	if r, ok := rootOf(s); ok {
-		return r.letters.read(ctx, min(most, MaxDeadLetters))
+		return r.letters.read(ctx, min(most, MaxDeadLetters), math.MaxInt)
 	}
 	return adminLetters.Call(ctx, adminKind.Ref(s, adminName), most)
 }
@@ -124,8 +138,9 @@ func rootOf(s *actor.System) (*root, bool) {
 	return nil, false
 }
 
-// later answers a call from a goroutine of its own, so that what takes time does not hold up the admin.
-func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Context) (R, error)) (none R, err error) {
+// later answers a call from a goroutine of its own, so that what takes time does not hold up the actor. When work succeeds
+// and nobody waits for it any more, undo follows, if it is not nil.
+func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Context) (R, error), undo func()) (none R, err error) {
 	d, err := actor.Defer[R](ctx)
 	if err != nil {
 		return none, err
@@ -139,7 +154,9 @@ func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Co
 			ctx = timed
 		}
 		r, err := work(ctx)
-		_ = d.Reply(s, r, err) // who gave up needs no answer
+		if gone := d.Reply(s, r, err); gone != nil && err == nil && undo != nil {
+			undo()
+		}
 	}()
 	return none, nil
 }
@@ -147,45 +164,47 @@ func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Co
 func (a *admin) spawn(ctx context.Context, o spawnOrder) (struct{}, error) {
 	recipe, err := actor.RecipeOf(o.Child.Kind, o.Child.Arg)
 	if err != nil {
-		return struct{}{}, err
+		return struct{}{}, fmt.Errorf("supervisor: actor %q: %w", o.Child.Name, err)
 	}
 	c := Child{
 		name: o.Child.Name, recipe: recipe, restart: Restart(o.Child.Restart), shutdown: o.Child.Shutdown, ready: o.Child.Ready,
 	}
-	check := specCheck{ids: map[string]bool{}, inWorker: o.Worker != ""}
-	check.child("system "+a.root.spec.Name, &c)
-	if err := errors.Join(check.wrong...); err != nil {
+	if err := checkSpawn(a.root.sys, o.Worker, c); err != nil {
 		return struct{}{}, err
 	}
 	return later(ctx, a.root.sys, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.root.spawn(ctx, o.Worker, c)
-	})
+	}, func() { _ = a.root.stopNow(c.name) })
 }
 
 func (a *admin) stop(ctx context.Context, name string) (struct{}, error) {
 	return later(ctx, a.root.sys, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.root.stop(ctx, name)
-	})
+	}, nil)
 }
 
 func (a *admin) await(ctx context.Context, name string) (struct{}, error) {
 	r := a.root
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.boxes[name] != nil {
+	switch {
+	case r.ending:
+		return struct{}{}, actor.ErrSystemEnded
+	case r.boxes[name] != nil:
 		return struct{}{}, nil
 	}
 	d, err := actor.Defer[struct{}](ctx)
 	if err == nil {
-		r.awaited[name] = append(r.awaited[name], d)
+		r.awaited.add(name, d)
+		r.awaited.prune(r)
 	}
 	return struct{}{}, err
 }
 
 func (a *admin) letters(ctx context.Context, most int) ([]DeadLetter, error) {
 	return later(ctx, a.root.sys, func(ctx context.Context) ([]DeadLetter, error) {
-		return a.root.letters.read(ctx, min(most, MaxDeadLetters))
-	})
+		return a.root.letters.read(ctx, min(most, MaxDeadLetters), a.root.seg.MaxMessage()/2)
+	}, nil)
 }
 
 // retired closes the mailbox of a worker's actor that has ended for good.
@@ -198,68 +217,174 @@ func (a *admin) retired(_ context.Context, gone retiredActor) (struct{}, error) 
 		return struct{}{}, nil
 	}
 	for _, w := range r.allWorkers() {
-		w.forget(gone.Name)
+		if !w.retired(box, gone.Process) {
+			return struct{}{}, nil
+		}
 	}
-	r.closeBox(gone.Name)
+	r.closeBox(gone.Name, box)
 	return struct{}{}, nil
 }
 
 func (r *root) allWorkers() []*worker {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []*worker
-	for _, w := range r.workers {
-		list = append(list, w)
+	return slices.Collect(maps.Values(r.workers))
+}
+
+// inTime runs work, which cannot be cut short, and returns its outcome or the end of ctx. When ctx was first and work
+// succeeds after all, undo follows.
+func inTime(ctx context.Context, work, undo func() error) error {
+	if ctx.Done() == nil {
+		return work()
 	}
-	return list
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	outcome := make(chan error, 1)
+	go func() { outcome <- work() }()
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+	}
+	go func() {
+		if <-outcome == nil {
+			_ = undo()
+		}
+	}()
+	return context.Cause(ctx)
 }
 
 func (r *root) spawn(ctx context.Context, in string, c Child) error {
-	if in == "" {
-		m, err := r.member(c)
-		if err != nil {
-			return err
-		}
-		return r.tree.add(m) // when it does not start, it is forgotten, and its mailbox closed
+	work := func() error { return r.spawnHere(c) }
+	if in != "" {
+		work = func() error { return r.spawnThere(in, c) }
 	}
+	err := inTime(ctx, work, func() error { return r.stopNow(c.name) })
+	if err != nil {
+		return r.ended(fmt.Errorf("supervisor: actor %q: %w", c.name, err))
+	}
+	return nil
+}
+
+func (r *root) spawnHere(c Child) error {
+	m, err := r.member(c)
+	if err != nil {
+		return err
+	}
+	if err = r.tree.add(m); err != nil {
+		m.run.retire()
+	}
+	return err
+}
+
+func (r *root) spawnThere(in string, c Child) error {
 	r.mu.Lock()
 	w := r.workers[in]
 	r.mu.Unlock()
 	if w == nil {
-		return fmt.Errorf("supervisor: no worker has the name %q: %w", in, actor.ErrNotFound)
+		return fmt.Errorf("no worker has the name %q: %w", in, actor.ErrNotFound)
 	}
-	if _, err := r.openBox(c.name, c.recipe); err != nil {
+	box, err := r.openBox(c.name, c.recipe)
+	if err != nil {
 		return err
 	}
-	err := w.spawn(ctx, c)
-	if err != nil {
-		r.closeBox(c.name)
+	// Without a deadline: the mailbox is closed only when the worker says that nobody receives from it.
+	if err := w.place(context.Background(), placed{c, box}); err != nil {
+		r.closeBox(c.name, box)
+		return err
+	}
+	return nil
+}
+
+// ended adds to an error of a system that ends, that it does.
+func (r *root) ended(err error) error {
+	if r.tree.stopping.Load() && !errors.Is(err, actor.ErrSystemEnded) {
+		return fmt.Errorf("%w: %w", actor.ErrSystemEnded, err)
 	}
 	return err
 }
 
 func (r *root) stop(ctx context.Context, name string) error {
-	if r.tree.has(name) {
-		r.mu.Lock()
-		isWorker := r.workers[name] != nil
-		r.mu.Unlock()
-		if isWorker {
-			return fmt.Errorf("supervisor: %q is a worker, not an actor", name)
-		}
-		return r.tree.remove(name)
+	err := inTime(ctx, func() error { return r.stopNow(name) }, func() error { return nil })
+	if err != nil {
+		return r.ended(fmt.Errorf("supervisor: actor %q: %w", name, err))
+	}
+	return nil
+}
+
+func (r *root) stopNow(name string) error {
+	r.mu.Lock()
+	isWorker, isGroup := r.workers[name] != nil, r.groups[name] != nil
+	r.mu.Unlock()
+	if isWorker || isGroup {
+		return errors.New("it is not an actor, but a worker or a group")
+	}
+	if s := r.tree.holder(name); s != nil {
+		return s.remove(name)
 	}
 	for _, w := range r.allWorkers() {
-		if !w.has(name) {
+		a, ok := w.find(name)
+		if !ok {
 			continue
 		}
-		ctx, cancel := context.WithTimeout(ctx, DefaultShutdown+time.Second)
-		defer cancel()
-		_, err := agentEnd.Call(ctx, w.ref(), name)
+		err := w.end(context.Background(), a)
 		if err == nil {
-			w.forget(name)
-			r.closeBox(name)
+			r.closeBox(name, a.box)
 		}
 		return err
 	}
-	return fmt.Errorf("supervisor: no child has the name %q: %w", name, actor.ErrNotFound)
+	return fmt.Errorf("no child has the name: %w", actor.ErrNotFound)
+}
+
+// waiting has the calls of who waits for a name. Those who gave up are only found by looking.
+type waiting struct {
+	calls map[string][]actor.Deferred[struct{}]
+	count int
+	limit int // of count, before the next look
+}
+
+const waitingMin = 64
+
+func (w *waiting) add(name string, d actor.Deferred[struct{}]) {
+	w.calls[name] = append(w.calls[name], d)
+	w.count++
+}
+
+func (w *waiting) take(name string) []actor.Deferred[struct{}] {
+	list := w.calls[name]
+	delete(w.calls, name)
+	w.count -= len(list)
+	return list
+}
+
+func (w *waiting) takeAll() (list []actor.Deferred[struct{}]) {
+	for name := range w.calls {
+		list = append(list, w.take(name)...)
+	}
+	return list
+}
+
+// prune drops the calls whose callers gave up, when there are twice as many calls as after the last time.
+func (w *waiting) prune(r *root) {
+	if w.count < max(w.limit, waitingMin) {
+		return
+	}
+	for name := range w.calls {
+		for _, d := range w.take(name) {
+			if r.awaits(d) {
+				w.add(name, d)
+			} else {
+				_ = d.Reply(r.sys, struct{}{}, nil) // reaches nobody, and lets go of what is kept for it
+			}
+		}
+	}
+	w.limit = 2 * w.count
+}
+
+// awaits reports whether the caller of a deferred call still waits.
+func (r *root) awaits(d actor.Deferred[struct{}]) bool {
+	f, err := r.seg.FrameAt(uint32(d.Token))
+	w := f.Owner()
+	return err == nil && w.Generation() == uint32(d.Token>>32) && w.State() == shm.Deferred
 }

@@ -3,13 +3,12 @@ package supervisor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
@@ -75,6 +74,9 @@ func quit(code int, err error) {
 
 // serve is the life of a worker process.
 func serve(o orders) error {
+	// What the worker itself starts is not to keep the segment, nor to hold up its own end.
+	syscall.CloseOnExec(segmentFD)
+	syscall.CloseOnExec(deathFD)
 	go func() {
 		_, _ = io.Copy(io.Discard, os.NewFile(deathFD, "death pipe"))
 		os.Exit(exitOrphan)
@@ -97,16 +99,17 @@ func serve(o orders) error {
 		return err
 	}
 	a := &agent{
-		name: o.Name, stopped: make(chan struct{}),
+		name: o.Name, begun: make(chan struct{}), stopped: make(chan struct{}),
 		sys: actor.NewSystem(actor.SystemOptions{Hub: hub, Worker: o.Name, AlwaysEncode: o.AlwaysEncode}),
 	}
 	life, err := a.sys.Start(context.Background(), workerMailbox(o.Name), box, agentKind.With(a))
 	if err != nil {
 		return err
 	}
+	<-life.Done()
 	select {
 	case <-a.stopped:
-	case <-life.Done():
+	default:
 		return fmt.Errorf("the agent of worker %q ended: %v: %w", o.Name, life.End().Reason, orUnknown(life.End().Err))
 	}
 	hub.Close(actor.ErrSystemEnded)
@@ -115,31 +118,47 @@ func serve(o orders) error {
 
 func workerMailbox(worker string) string { return systemPrefix + "worker/" + worker }
 
-// agent starts and stops the actors of a worker.
+// agent starts and stops the actors of a worker. Its mailbox outlives the process, like any other: orders that say for which
+// life they are, are refused by a later one.
 type agent struct {
 	name    string
 	sys     *actor.System
+	loop    *loop         // after begun
+	begun   chan struct{} // closed when the actors of the begin order are being started
 	stopped chan struct{}
-
-	mu   sync.Mutex
-	loop *loop
 }
 
 // wireChild is the spec of an actor on its way to a worker.
 type wireChild struct {
-	Name     string
-	Kind     string
-	Arg      []byte
-	Restart  int
-	Shutdown time.Duration
-	Ready    time.Duration
-	Mailbox  uint32
+	Name        string
+	Kind        string
+	Arg         []byte
+	Restart     int
+	Shutdown    time.Duration
+	Ready       time.Duration
+	Mailbox     uint32
+	Incarnation uint32
 }
 
 type beginOrder struct {
+	Process  uint32
 	Children []wireChild
 	Limits   Limits
 }
+
+type endOrder struct {
+	Name        string
+	Mailbox     uint32
+	Incarnation uint32
+}
+
+type stopOrder struct {
+	Process uint32
+	Final   bool
+}
+
+// spawned says which life of a worker started an actor.
+type spawned struct{ Process uint32 }
 
 var (
 	agentKind  = actor.NewKindWith(systemPrefix+"agent", func(a *agent) (*agent, error) { return a, nil })
@@ -149,8 +168,13 @@ var (
 	agentStop  = actor.NewMethod(agentKind.Kind, "stop", (*agent).stop)
 )
 
+func (a *agent) process() uint32 { return uint32(a.sys.Hub().Self()) }
+
 // begin starts the worker's actors; its reply is the worker's readiness.
-func (a *agent) begin(_ context.Context, o beginOrder) (struct{}, error) {
+func (a *agent) begin(ctx context.Context, o beginOrder) (struct{}, error) {
+	if o.Process != a.process() || a.loop != nil {
+		return struct{}{}, fmt.Errorf("an order for another life of the worker: %w", actor.ErrWorkerDied)
+	}
 	var members []*member
 	for _, w := range o.Children {
 		m, err := a.member(w)
@@ -159,12 +183,15 @@ func (a *agent) begin(_ context.Context, o beginOrder) (struct{}, error) {
 		}
 		members = append(members, m)
 	}
-	a.loop = newLoop("worker "+a.name, o.Limits, members, slog.New(slog.DiscardHandler))
-	if err := a.loop.begin(); err != nil {
+	a.loop = newLoop("worker "+a.name, o.Limits, false, members, slog.New(slog.DiscardHandler))
+	close(a.begun)
+	return later(ctx, a.sys, func(context.Context) (struct{}, error) {
+		err := a.loop.begin()
+		if err == nil {
+			go a.watch()
+		}
 		return struct{}{}, err
-	}
-	go a.watch()
-	return struct{}{}, nil
+	}, nil)
 }
 
 // watch ends the process when its supervisor gives up: then the program's supervisor decides.
@@ -184,48 +211,74 @@ func (a *agent) member(w wireChild) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
+	if box.Incarnation() != w.Incarnation || !box.Open() {
+		return nil, fmt.Errorf("actor %q was stopped before it was started: %w", w.Name, actor.ErrStopped)
+	}
 	spec := Child{
 		name: w.Name, recipe: recipe, restart: Restart(w.Restart), shutdown: w.Shutdown, ready: w.Ready,
 	}
-	return &member{spec, &localActor{sys: a.sys, spec: spec, box: box, onRetire: a.retired}}, nil
+	return &member{spec: spec, run: &localActor{sys: a.sys, spec: spec, box: box, onRetire: a.retired}}, nil
 }
 
 // retired tells the program that an actor has ended for good, so that it closes the mailbox: only the owner may.
 func (a *agent) retired(name string, box *mailbox.Mailbox) {
 	to := adminKind.Ref(a.sys, adminName)
-	_ = adminRetired.Send(context.Background(), to, retiredActor{Name: name, Mailbox: box.Index(), Incarnation: box.Incarnation()})
+	_ = adminRetired.Send(context.Background(), to, retiredActor{
+		Name: name, Mailbox: box.Index(), Incarnation: box.Incarnation(), Process: a.process(),
+	})
 }
 
-func (a *agent) spawn(_ context.Context, w wireChild) (struct{}, error) {
-	m, err := a.member(w)
-	if err == nil {
-		err = a.loop.add(m)
-	}
-	return struct{}{}, err
+// ordered runs an order when the worker's actors are being started: it may have been sent to an earlier life.
+func ordered[R any](ctx context.Context, a *agent, work func() (R, error)) (R, error) {
+	return later(ctx, a.sys, func(ctx context.Context) (none R, err error) {
+		select {
+		case <-a.begun:
+			return work()
+		case <-ctx.Done():
+			return none, context.Cause(ctx)
+		}
+	}, nil)
 }
 
-func (a *agent) end(_ context.Context, name string) (struct{}, error) {
-	if !a.loop.has(name) {
-		return struct{}{}, fmt.Errorf("worker %q has no actor %q: %w", a.name, name, actor.ErrNotFound)
-	}
-	return struct{}{}, a.loop.remove(name)
+func (a *agent) spawn(ctx context.Context, w wireChild) (spawned, error) {
+	return ordered(ctx, a, func() (spawned, error) {
+		m, err := a.member(w)
+		if err == nil {
+			err = a.loop.add(m)
+		}
+		return spawned{a.process()}, err
+	})
+}
+
+func (a *agent) end(ctx context.Context, o endOrder) (struct{}, error) {
+	return ordered(ctx, a, func() (struct{}, error) {
+		m := a.loop.member(o.Name)
+		if m == nil {
+			return struct{}{}, fmt.Errorf("worker %q has no actor %q: %w", a.name, o.Name, actor.ErrNotFound)
+		}
+		if box := m.run.(*localActor).box; box.Index() != o.Mailbox || box.Incarnation() != o.Incarnation {
+			return struct{}{}, fmt.Errorf("worker %q has another actor %q now: %w", a.name, o.Name, actor.ErrNotFound)
+		}
+		return struct{}{}, a.loop.remove(o.Name)
+	})
 }
 
 // stop stops the worker's actors, and then the process.
-func (a *agent) stop(ctx context.Context, _ struct{}) (struct{}, error) {
+func (a *agent) stop(ctx context.Context, o stopOrder) (struct{}, error) {
+	if o.Process != a.process() {
+		return struct{}{}, fmt.Errorf("an order for another life of the worker: %w", actor.ErrWorkerDied)
+	}
 	var err error
 	if a.loop != nil {
-		err = a.loop.end()
+		err = a.loop.end(nil, o.Final)
 	}
-	if self, ok := actor.SelfOf(ctx); !ok {
-		err = errors.Join(err, errors.New("no actor"))
-	} else {
+	if self, ok := actor.SelfOf(ctx); ok {
 		self.Stop()
 	}
 	return struct{}{}, err
 }
 
-// Close says that the agent has ended: its last reply is sent.
+// Close says that the agent has ended in order: its last reply is sent.
 func (a *agent) Close() error {
 	close(a.stopped)
 	return nil

@@ -5,11 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
@@ -27,6 +30,7 @@ type welcome struct {
 	Process uint32
 	Letters uint32
 	Error   string // instead of all else
+	Ended   bool   // with Error: there is no system here any more
 }
 
 const (
@@ -39,6 +43,7 @@ type door struct {
 	root   *root
 	name   string // of the socket in the runtime directory
 	listen *net.UnixListener
+	shut   chan struct{} // closed when nobody is admitted any more
 	all    sync.WaitGroup
 
 	mu     sync.Mutex
@@ -58,7 +63,10 @@ func openDoor(r *root) (*door, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &door{root: r, name: fmt.Sprintf("%d-%d.sock", os.Getpid(), r.seg.File().Fd()), stays: map[*stay]struct{}{}}
+	d := &door{
+		root: r, name: fmt.Sprintf("%d-%d.sock", os.Getpid(), r.seg.File().Fd()), shut: make(chan struct{}),
+		stays: map[*stay]struct{}{},
+	}
 	_ = os.Remove(filepath.Join(dir, d.name)) // of a dead program with our pid
 	if d.listen, err = sys.Listen(dir, d.name); err != nil {
 		return nil, err
@@ -70,19 +78,31 @@ func openDoor(r *root) (*door, error) {
 func (d *door) accept() {
 	for {
 		c, err := d.listen.AcceptUnix()
-		if err != nil {
-			return // closed
+		switch {
+		case err == nil:
+			d.all.Go(func() { d.serve(c) })
+		case errors.Is(err, net.ErrClosed):
+			return
+		default: // no descriptor is left, for example: that may pass
+			d.root.logger.Warn("a program could not attach", "error", err)
+			timer := time.NewTimer(acceptPause)
+			select {
+			case <-timer.C:
+			case <-d.shut:
+				timer.Stop()
+			}
 		}
-		d.all.Go(func() { d.serve(c) })
 	}
 }
+
+const acceptPause = 50 * time.Millisecond
 
 // serve is the stay of one program.
 func (d *door) serve(c *net.UnixConn) {
 	defer func() { _ = c.Close() }()
 	s, err := d.admit(c)
 	if err != nil {
-		text, _ := json.Marshal(welcome{Error: err.Error()})
+		text, _ := json.Marshal(welcome{Error: err.Error(), Ended: errors.Is(err, actor.ErrSystemEnded)})
 		_, _ = c.Write(text)
 		return
 	}
@@ -143,6 +163,7 @@ func (d *door) admit(c *net.UnixConn) (*stay, error) {
 // close shows everybody out: an attached program sees the end of its connection, and what it may still do to the segment does
 // not matter any more.
 func (d *door) close() error {
+	close(d.shut)
 	err := d.listen.Close()
 	d.mu.Lock()
 	d.closed = true
@@ -153,7 +174,15 @@ func (d *door) close() error {
 	d.mu.Unlock()
 	d.all.Wait()
 	dir, dirErr := shm.RuntimeDir()
-	return errors.Join(err, dirErr, os.Remove(filepath.Join(dir, d.name)))
+	return errors.Join(err, dirErr, unlessGone(os.Remove(filepath.Join(dir, d.name))))
+}
+
+// unlessGone passes over the error that says that a file is not there any more.
+func unlessGone(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // guest is the side of the program that attaches.
@@ -173,7 +202,7 @@ func Attach(ctx context.Context, name string) (*actor.System, error) {
 	}
 	const firstPause, longestPause = time.Millisecond, 100 * time.Millisecond
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
-		s, err := attachNow(name)
+		s, err := attachNow(ctx, name)
 		if err == nil || !errors.Is(err, actor.ErrNotFound) {
 			return s, err
 		}
@@ -187,7 +216,7 @@ func Attach(ctx context.Context, name string) (*actor.System, error) {
 	}
 }
 
-func attachNow(name string) (*actor.System, error) {
+func attachNow(ctx context.Context, name string) (*actor.System, error) {
 	p, err := findProgram(name)
 	if err != nil {
 		return nil, err
@@ -200,10 +229,21 @@ func attachNow(name string) (*actor.System, error) {
 	if err != nil {
 		return nil, fmt.Errorf("supervisor: system %q (pid %d) does not answer: %w: %w", name, p.PID, err, actor.ErrNotFound)
 	}
+	// The program may be stopped, or busy dying.
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
 	g := &guest{conn: conn}
-	s, err := g.enter(p.Name)
+	s, err := g.enter()
+	if !stop() && err == nil {
+		_ = conn.SetReadDeadline(time.Time{})
+		err = errors.Join(context.Cause(ctx), g.leave(true))
+	}
+	if ctx.Err() != nil && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("it does not answer: %w", context.Cause(ctx))
+	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("supervisor: attaching to %q (pid %d): %w", name, p.PID, err), conn.Close())
+		_, _ = conn.Write([]byte{farewell}) // what was granted is free again
+		_ = conn.Close()
+		return nil, fmt.Errorf("supervisor: attaching to %q (pid %d): %w", name, p.PID, err)
 	}
 	go g.watch()
 	return s, nil
@@ -227,23 +267,39 @@ func findProgram(name string) (found shm.Program, err error) {
 	case 1:
 		return found, nil
 	}
+	if slices.Max(pids) == slices.Min(pids) {
+		return found, fmt.Errorf("supervisor: process %d has %d systems with the name %q: give them names of their own",
+			pids[0], len(pids), found.Name)
+	}
 	return found, fmt.Errorf("supervisor: the processes %v all have a system %q: name one as %s@PID", pids, name, name)
 }
 
-func (g *guest) enter(name string) (*actor.System, error) {
+func (g *guest) enter() (*actor.System, error) {
 	text, f, err := sys.ReceiveFile(g.conn, maxWelcome)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return nil, fmt.Errorf("it has just ended: %w: %w", err, actor.ErrNotFound)
+	}
 	if err != nil {
 		return nil, err
 	}
 	var w welcome
 	if err := json.Unmarshal(text, &w); err != nil {
-		return nil, fmt.Errorf("its welcome is not readable: %w: %w", err, actor.ErrIncompatible)
+		err = fmt.Errorf("its welcome is not readable: %w: %w", err, actor.ErrIncompatible)
+		return nil, errors.Join(err, closeFile(f))
 	}
-	if w.Error != "" || f == nil {
-		return nil, fmt.Errorf("it refused: %s", w.Error)
+	switch {
+	case w.Ended:
+		err = fmt.Errorf("it has just ended: %s: %w", w.Error, actor.ErrNotFound)
+	case w.Error != "":
+		err = fmt.Errorf("it refused: %s", w.Error)
+	case f == nil:
+		err = fmt.Errorf("its welcome came without a segment: %w", actor.ErrIncompatible)
+	}
+	if err != nil {
+		return nil, errors.Join(err, closeFile(f))
 	}
 	if g.seg, err = shm.AttachFile(f); err != nil {
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(err, closeFile(f))
 	}
 	if err := g.seg.Enter(w.Process); err != nil {
 		return nil, errors.Join(err, g.seg.Close())
@@ -253,6 +309,13 @@ func (g *guest) enter(name string) (*actor.System, error) {
 		g.hub.SetLetters(letters)
 	}
 	return actor.NewSystem(actor.SystemOptions{Hub: g.hub, Close: func() error { return g.leave(true) }}), nil
+}
+
+func closeFile(f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	return f.Close()
 }
 
 // watch sees the end of the system: nothing else ever comes through the connection.
@@ -271,8 +334,7 @@ func (g *guest) leave(asked bool) (err error) {
 		g.hub.Close(why)
 		err = g.seg.Close()
 		if asked {
-			_, writeErr := g.conn.Write([]byte{farewell})
-			err = errors.Join(err, writeErr)
+			_, _ = g.conn.Write([]byte{farewell}) // who has ended meanwhile needs none
 		}
 		err = errors.Join(err, g.conn.Close())
 	})

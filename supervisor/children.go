@@ -3,6 +3,8 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/shmactor/shmactor/actor"
@@ -15,25 +17,19 @@ type localActor struct {
 	spec     Child
 	box      *mailbox.Mailbox
 	onRetire func(name string, box *mailbox.Mailbox)
-
-	mu   sync.Mutex
-	life *actor.Life
 }
 
-func (a *localActor) start(ctx context.Context) (<-chan exit, error) {
+func (a *localActor) start(ctx context.Context) (run, error) {
 	life, err := a.sys.Start(ctx, a.spec.name, a.box, a.spec.recipe)
 	if err != nil {
-		return nil, err
+		return run{}, err
 	}
-	a.mu.Lock()
-	a.life = life
-	a.mu.Unlock()
 	ended := make(chan exit, 1)
 	go func() {
 		<-life.Done()
 		ended <- exitOf(life.End())
 	}()
-	return ended, nil
+	return run{ended, func(bool) { life.Stop(false, a.spec.shutdown, stopGrace) }}, nil
 }
 
 // exitOf says what an end means for the restart.
@@ -50,30 +46,36 @@ func exitOf(end actor.End) exit {
 	return exit{exitCrash, end.Err}
 }
 
-func (a *localActor) stop() {
-	a.mu.Lock()
-	life := a.life
-	a.mu.Unlock()
-	life.Stop(false, a.spec.shutdown, stopGrace)
-}
-
 func (a *localActor) retire() { a.onRetire(a.spec.name, a.box) }
 
-// group is a nested supervisor as a child. Its children keep their mailboxes from one of its lives to the next.
+// group is a nested supervisor as a child. Its children keep their mailboxes from one of its lives to the next; those that
+// ended for good in one life are not in the next.
 type group struct {
-	make func() *loop // a fresh supervisor of the same children
+	name   string
+	limits Limits
+	logger *slog.Logger
 
-	mu   sync.Mutex
-	loop *loop
+	mu      sync.Mutex
+	members []*member
+	loop    *loop
 }
 
-func (g *group) start(context.Context) (<-chan exit, error) {
-	l := g.make()
+func (g *group) start(ctx context.Context) (run, error) {
 	g.mu.Lock()
+	if old := g.loop; old != nil {
+		g.members = slices.DeleteFunc(g.members, func(m *member) bool { return old.member(m.spec.name) != m })
+	}
+	l := newLoop(g.name, g.limits, false, g.members, g.logger)
 	g.loop = l
 	g.mu.Unlock()
-	if err := l.begin(); err != nil {
-		return nil, err
+	stop := context.AfterFunc(ctx, func() { _ = l.end(context.Cause(ctx), false) })
+	err := l.begin()
+	if !stop() {
+		_ = l.end(nil, false)
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return run{}, err
 	}
 	ended := make(chan exit, 1)
 	go func() {
@@ -84,19 +86,68 @@ func (g *group) start(context.Context) (<-chan exit, error) {
 		}
 		ended <- exit{exitShutdown, nil}
 	}()
-	return ended, nil
+	return run{ended, func(final bool) { _ = l.end(nil, final) }}, nil
 }
 
-func (g *group) present() *loop {
+// has returns the child of that name, unless it ended for good. The caller holds mu.
+func (g *group) has(name string) *member {
+	for _, m := range g.members {
+		if m.spec.name == name && (g.loop == nil || g.loop.member(name) == m) {
+			return m
+		}
+	}
+	return nil
+}
+
+// holder finds who has the child of that name: this group, or one in it; nil when nobody has.
+func (g *group) holder(name string) remover {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.loop
+	if g.has(name) != nil {
+		return g
+	}
+	for _, m := range g.members {
+		if inner, ok := m.run.(*group); ok {
+			if h := inner.holder(name); h != nil {
+				return h
+			}
+		}
+	}
+	return nil
 }
 
-func (g *group) stop() { _ = g.present().end() }
-
-func (g *group) retire() {
-	if l := g.present(); l != nil {
-		l.retire()
+// remove stops a child for good and returns when it has ended. Between two lives of the group it has ended, and the next life
+// begins without it.
+func (g *group) remove(name string) error {
+	for {
+		g.mu.Lock()
+		m, l := g.has(name), g.loop
+		idle := l == nil || l.isOver()
+		if m != nil && idle {
+			g.members = slices.DeleteFunc(g.members, func(o *member) bool { return o == m })
+		}
+		g.mu.Unlock()
+		switch {
+		case m == nil:
+			return fmt.Errorf("supervisor %q has no child %q: %w", g.name, name, actor.ErrNotFound)
+		case idle:
+			m.run.retire()
+			return nil
+		}
+		if err := l.remove(name); err == nil || !l.isOver() {
+			return err
+		}
 	}
+}
+
+// retire closes what is left, also when the group was never started.
+func (g *group) retire() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range g.members {
+		if g.has(m.spec.name) == m {
+			m.run.retire()
+		}
+	}
+	g.members = nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/mailbox"
@@ -17,6 +18,7 @@ type DeadLetter struct {
 	Method  string // empty when this program does not know it
 	Reason  string // why it was not handled
 	Payload []byte // as it was encoded; empty when it went by reference
+	Size    int    // of the payload in bytes; another process gets of a very large one only the beginning
 }
 
 // letterBox keeps the dead letters of a system: a mailbox in the segment whose receiver lets them lie until somebody asks,
@@ -24,31 +26,38 @@ type DeadLetter struct {
 type letterBox struct {
 	box   *mailbox.Mailbox
 	limit int
-	asked chan letterRequest
+	asked chan *letterRequest
 	ended chan struct{}
 	stop  context.CancelFunc
+	next  *DeadLetter // taken, and too large for the answer before; of the receiver's goroutine
 
 	mu    sync.Mutex
 	names map[uint32]string // of mailboxes, also of those that were closed since
 }
 
+// letterRequest asks for letters. Either its receiver answers it or who asked gives up, never both.
 type letterRequest struct {
-	max   int
-	reply chan []DeadLetter
+	most, bytes int
+	claimed     atomic.Bool
+	reply       chan []DeadLetter
 }
 
 const lettersName = systemPrefix + "dead-letters"
 
+// lettersCapacity is the room for dead letters of which limit are kept: the receiver needs a moment to drop the oldest.
+func lettersCapacity(limit int) int { return max(2*limit, lettersRoom) }
+
+const lettersRoom = 64
+
 func openLetters(r *root) (*letterBox, error) {
 	limit := r.spec.letters()
-	// Twice the limit: the receiver needs a moment to drop the oldest.
-	box, err := r.hub.Create(lettersName, min(2*limit, mailbox.MaxCapacity), shm.Hash(lettersName))
+	box, err := r.hub.Create(lettersName, lettersCapacity(limit), shm.Hash(lettersName))
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &letterBox{
-		box: box, limit: limit, asked: make(chan letterRequest), ended: make(chan struct{}), stop: cancel,
+		box: box, limit: limit, asked: make(chan *letterRequest, 1), ended: make(chan struct{}), stop: cancel,
 		names: map[uint32]string{},
 	}
 	r.hub.SetLetters(box)
@@ -62,10 +71,12 @@ func (l *letterBox) keep(ctx context.Context, r *root) {
 	rx := l.box.Receiver()
 	defer rx.Close()
 	for {
-		rx.Bits()
+		rx.Bits() // before the look: who asks does so first, and then sets a bit
 		select {
 		case q := <-l.asked:
-			q.reply <- l.take(rx, q.max)
+			if q.claimed.CompareAndSwap(false, true) {
+				q.reply <- l.take(rx, q)
+			}
 			continue
 		default:
 		}
@@ -92,17 +103,33 @@ func (l *letterBox) drop(rx *mailbox.Receiver, seg *shm.Segment) {
 	}
 }
 
-func (l *letterBox) take(rx *mailbox.Receiver, most int) (list []DeadLetter) {
-	for len(list) < most {
-		m, ok := rx.TryReceive()
-		if !ok {
+// take takes what was asked for, and no more bytes than that, but at least one letter.
+func (l *letterBox) take(rx *mailbox.Receiver, q *letterRequest) (list []DeadLetter) {
+	for room := q.bytes; len(list) < q.most; l.next = nil {
+		if l.next == nil {
+			m, ok := rx.TryReceive()
+			if !ok {
+				break
+			}
+			d := l.letter(&m)
+			m.Release()
+			l.next = &d
+		}
+		d := *l.next
+		room -= letterBytes + len(d.To) + len(d.From) + len(d.Method)
+		if len(list) == 0 {
+			d.Payload = d.Payload[:min(len(d.Payload), max(0, room))]
+		}
+		if room -= len(d.Payload); room < 0 && len(list) > 0 {
 			break
 		}
-		list = append(list, l.letter(&m))
-		m.Release()
+		list = append(list, d)
 	}
 	return list
 }
+
+// letterBytes is what a letter takes in an answer besides its names and its payload, at most.
+const letterBytes = 128
 
 func (l *letterBox) letter(m *mailbox.Message) DeadLetter {
 	d := DeadLetter{
@@ -110,7 +137,7 @@ func (l *letterBox) letter(m *mailbox.Message) DeadLetter {
 		Reason: m.Header.Reason.String(),
 	}
 	if b, err := m.Bytes(); err == nil && m.Header.Value == 0 {
-		d.Payload = append([]byte(nil), b...)
+		d.Payload, d.Size = append([]byte(nil), b...), len(b)
 	}
 	return d
 }
@@ -134,18 +161,27 @@ func (l *letterBox) name(indexPlusOne uint32) string {
 	return fmt.Sprintf("mailbox %d", indexPlusOne-1)
 }
 
-// read takes up to most letters, oldest first.
-func (l *letterBox) read(ctx context.Context, most int) ([]DeadLetter, error) {
-	q := letterRequest{most, make(chan []DeadLetter, 1)}
+// read takes up to most letters of together not much more than that many bytes, oldest first.
+func (l *letterBox) read(ctx context.Context, most, bytes int) ([]DeadLetter, error) {
+	q := &letterRequest{most: most, bytes: bytes, reply: make(chan []DeadLetter, 1)}
+	asked := l.asked
 	for {
-		_ = l.box.Control(mailbox.ControlPing)
 		select {
-		case l.asked <- q:
-			return <-q.reply, nil
+		case asked <- q:
+			asked = nil // once
+			_ = l.box.Control(mailbox.ControlPing)
+		case list := <-q.reply:
+			return list, nil
 		case <-ctx.Done():
-			return nil, context.Cause(ctx)
+			if q.claimed.CompareAndSwap(false, true) {
+				return nil, context.Cause(ctx)
+			}
+			return <-q.reply, nil
 		case <-l.ended:
-			return nil, actor.ErrSystemEnded
+			if q.claimed.CompareAndSwap(false, true) {
+				return nil, actor.ErrSystemEnded
+			}
+			return <-q.reply, nil
 		}
 	}
 }

@@ -7,11 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +29,9 @@ type process struct {
 	stderr *tail
 	dead   chan struct{} // closed when it has exited and was swept
 	state  *os.ProcessState
+
+	stopping atomic.Bool // it was told to end
+	killed   atomic.Bool
 }
 
 // spawner starts processes from one thread, which lives as long as it: Linux sends the parent-death signal when the thread that
@@ -33,10 +39,13 @@ type process struct {
 type spawner struct {
 	orders chan func()
 	done   chan struct{}
+
+	mu      sync.Mutex
+	outputs map[*tail]struct{} // that are still being read
 }
 
 func newSpawner() *spawner {
-	s := &spawner{make(chan func()), make(chan struct{})}
+	s := &spawner{orders: make(chan func()), done: make(chan struct{}), outputs: map[*tail]struct{}{}}
 	go func() {
 		defer close(s.done)
 		runtime.LockOSThread()
@@ -54,9 +63,36 @@ func (s *spawner) start(cmd *exec.Cmd) error {
 	return <-err
 }
 
+// stop is called when all processes have exited. What inherited their stderr may go on, and finds nobody who reads it.
 func (s *spawner) stop() {
 	close(s.orders)
 	<-s.done
+	s.mu.Lock()
+	left := slices.Collect(maps.Keys(s.outputs))
+	s.mu.Unlock()
+	timer := time.NewTimer(settleWait)
+	defer timer.Stop()
+	for _, t := range left {
+		select {
+		case <-t.eof:
+		case <-timer.C:
+			timer.Reset(0)
+		}
+		_ = t.from.Close()
+	}
+}
+
+// read copies a worker's stderr until its end.
+func (s *spawner) read(t *tail, to io.Writer, name string) {
+	s.mu.Lock()
+	s.outputs[t] = struct{}{}
+	s.mu.Unlock()
+	go func() {
+		t.copy(to, name)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.outputs, t)
+	}()
 }
 
 // spawn starts a worker process. Its stderr goes to out line by line behind the worker's name, and the end of it is kept.
@@ -88,20 +124,26 @@ func (s *spawner) spawn(o orders, id shm.ProcessID, segment *os.File, env []stri
 	if err := s.start(cmd); err != nil {
 		return nil, errors.Join(err, deathWrite.Close(), errRead.Close())
 	}
-	p := &process{id: id, cmd: cmd, death: deathWrite, dead: make(chan struct{}), stderr: newTail()}
-	go p.stderr.copy(errRead, out, o.Name)
+	p := &process{id: id, cmd: cmd, death: deathWrite, dead: make(chan struct{}), stderr: newTail(errRead)}
+	s.read(p.stderr, out, o.Name)
 	return p, nil
 }
 
-// wait returns when the process has exited. It does not wait for those that inherited its stderr.
+// wait returns when the process has exited. It does not wait for those that inherited its stderr, but a moment for its last
+// words, if they matter.
 func (p *process) wait() {
 	_ = p.cmd.Wait() // how it ended is in the state
 	p.state = p.cmd.ProcessState
 	_ = p.death.Close()
-	p.stderr.settle()
+	if !signaled(p.state) {
+		p.stderr.settle()
+	}
 }
 
-func (p *process) kill() { _ = p.cmd.Process.Kill() }
+func (p *process) kill() {
+	p.killed.Store(true)
+	_ = p.cmd.Process.Kill()
+}
 
 // ended says how the process ended, in one line.
 func (p *process) ended(name string) string {
@@ -119,10 +161,13 @@ func signaled(s *os.ProcessState) bool {
 
 // tail keeps the end of what a worker writes to stderr.
 type tail struct {
+	from *os.File
+	eof  chan struct{}
+
 	mu    sync.Mutex
 	lines []string
-	bytes int
-	eof   chan struct{}
+	bytes int    // of the lines, each with its end
+	cause string // the last line that says why a Go program ended
 }
 
 const (
@@ -132,17 +177,22 @@ const (
 	reasonLines = 12                     // of the tail, in an error
 )
 
-func newTail() *tail { return &tail{eof: make(chan struct{})} }
+// causes begin the line that says why a Go program ended. What follows it may be longer than what is kept.
+var causes = []string{"panic: ", "fatal error: ", "shmactor: ", "runtime: goroutine stack exceeds"}
 
-func (t *tail) copy(from *os.File, to io.Writer, name string) {
+func newTail(from *os.File) *tail { return &tail{from: from, eof: make(chan struct{})} }
+
+func (t *tail) copy(to io.Writer, name string) {
 	defer close(t.eof)
-	defer func() { _ = from.Close() }()
-	r := bufio.NewReaderSize(from, lineBytes)
+	defer func() { _ = t.from.Close() }()
+	r := bufio.NewReaderSize(t.from, lineBytes)
+	whole := true // the last piece ended a line
 	for {
 		line, err := r.ReadSlice('\n')
 		if len(line) > 0 {
 			text := string(bytes.TrimRight(line, "\n"))
-			t.add(text)
+			t.add(text, whole)
+			whole = line[len(line)-1] == '\n'
 			_, _ = fmt.Fprintf(to, "[%s] %s\n", name, text)
 		}
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) {
@@ -151,12 +201,15 @@ func (t *tail) copy(from *os.File, to io.Writer, name string) {
 	}
 }
 
-func (t *tail) add(line string) {
+func (t *tail) add(line string, begins bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if begins && slices.ContainsFunc(causes, func(c string) bool { return strings.HasPrefix(line, c) }) {
+		t.cause = line
+	}
 	t.lines = append(t.lines, line)
-	for t.bytes += len(line); t.bytes > tailBytes; t.lines = t.lines[1:] {
-		t.bytes -= len(t.lines[0])
+	for t.bytes += len(line) + 1; t.bytes > tailBytes; t.lines = t.lines[1:] {
+		t.bytes -= len(t.lines[0]) + 1
 	}
 }
 
@@ -170,22 +223,19 @@ func (t *tail) settle() {
 	}
 }
 
-// reason finds the line that says why a Go program ended.
+// reason is the line that says why a Go program ended, or else its last words.
 func (t *tail) reason() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	last := ""
-	for _, line := range t.lines {
-		for _, mark := range []string{"panic: ", "fatal error: ", "shmactor: ", "runtime: goroutine stack exceeds"} {
-			if strings.HasPrefix(line, mark) {
-				return line
-			}
-		}
+	if t.cause != "" {
+		return t.cause
+	}
+	for _, line := range slices.Backward(t.lines) {
 		if strings.TrimSpace(line) != "" {
-			last = line
+			return line
 		}
 	}
-	return last
+	return ""
 }
 
 // text is the end of the output, for an error.

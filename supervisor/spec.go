@@ -12,6 +12,7 @@ import (
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -25,13 +26,13 @@ type Spec struct {
 	Limits Limits
 	// Segment sizes the shared memory; see its formula. Its Name is not used.
 	Segment shm.Options
-	// DeadLetters is how many dead letters are kept. Default 1,024.
+	// DeadLetters is how many dead letters are kept. Default 1,024, at most MaxDeadLettersKept.
 	DeadLetters int
 	// AlwaysEncode sends every message through its codec, also inside one process: tests find shared state with it.
 	AlwaysEncode bool
 	// WorkerOutput gets what workers write to stderr, line by line behind the worker's name. Default os.Stderr.
 	WorkerOutput io.Writer
-	// Logger gets the events of supervision. Default: none but warnings and errors, to slog's default logger.
+	// Logger gets the events of supervision. Default: none but warnings and errors, to stderr.
 	Logger *slog.Logger
 }
 
@@ -56,7 +57,7 @@ func (r Restart) String() string {
 // Limits of a supervisor. The zero value of each field means its default.
 type Limits struct {
 	// Restarts in Period are allowed; one more ends the supervisor, and its own supervisor decides. Default 10 in 60 s;
-	// negative: any number.
+	// Restarts negative: any number.
 	Restarts int
 	Period   time.Duration
 	// The first restart of a child is immediate; each further one waits, from Backoff on doubling up to BackoffMax, with
@@ -65,6 +66,9 @@ type Limits struct {
 	Backoff    time.Duration
 	BackoffMax time.Duration
 }
+
+// MaxDeadLettersKept is the largest number of dead letters that a system keeps.
+const MaxDeadLettersKept = mailbox.MaxCapacity / 2
 
 // Defaults of limits and timeouts.
 const (
@@ -77,6 +81,7 @@ const (
 	DefaultDeadLetters = 1024
 	healthy            = 10 * time.Second
 	stopGrace          = 100 * time.Millisecond // between the end of a context and giving up on a goroutine
+	backoffJitter      = 0.2
 )
 
 func (l Limits) withDefaults() Limits {
@@ -136,7 +141,10 @@ func Group(name string, children ...Child) Child {
 }
 
 func (c Child) withDefaults() Child {
-	c.shutdown, c.ready = DefaultShutdown, DefaultReady
+	c.shutdown = DefaultShutdown
+	if c.kind != supervisorChild { // its children have their own
+		c.ready = DefaultReady
+	}
 	return c
 }
 
@@ -158,10 +166,10 @@ func (c Child) With(opts ...ChildOption) Child {
 func RestartWhen(r Restart) ChildOption { return func(c *Child) { c.restart = r } }
 
 // ShutdownTimeout sets how long an orderly stop may take. After it a worker is killed, and an actor's context is cancelled; an actor
-// that ignores that is given up. Default 5 s.
+// that ignores that is given up. Default 5 s. A Group takes as long as its children.
 func ShutdownTimeout(d time.Duration) ChildOption { return func(c *Child) { c.shutdown = d } }
 
-// ReadyTimeout sets how long a start may take. Default 10 s.
+// ReadyTimeout sets how long a start may take. Default 10 s; for a Group no limit besides those of its children.
 func ReadyTimeout(d time.Duration) ChildOption { return func(c *Child) { c.ready = d } }
 
 // WithLimits sets the limits of a Worker's or a Group's own supervisor.
@@ -175,43 +183,61 @@ const systemPrefix = "$"
 
 // check says all that is wrong with a spec, before anything is started.
 func (s Spec) check() error {
-	var wrong []error
-	if err := shm.CheckName(s.Name); err != nil {
-		wrong = append(wrong, fmt.Errorf("supervisor: the system's name: %w", err))
-	}
 	c := specCheck{ids: map[string]bool{}}
+	if err := shm.CheckName(s.Name); err != nil {
+		c.add("the system's name: %w", err)
+	}
 	c.children("system "+s.Name, s.Children)
 	c.limits("system "+s.Name, s.Limits)
-	if s.DeadLetters < 0 {
-		wrong = append(wrong, fmt.Errorf("supervisor: DeadLetters is %d", s.DeadLetters))
+	if s.DeadLetters < 0 || s.DeadLetters > MaxDeadLettersKept {
+		c.add("DeadLetters is %d, want 0 to %d", s.DeadLetters, MaxDeadLettersKept)
 	}
-	if c.workers > 0 {
-		wrong = append(wrong, workersPossible(s.Segment.Heap))
+	if os.Getenv(workerEnv) != "" && !mainCalled.Load() {
+		c.add("this process was started as a worker, and did not call supervisor.Main: call it at the top of main, before " +
+			"anything else")
+	} else if c.workers > 0 {
+		c.workersPossible(s.Segment.Heap)
 	}
-	wrong = append(append(wrong, c.wrong...), s.fits(&c))
-	return errors.Join(wrong...)
+	if len(c.wrong) == 0 {
+		c.fits(s)
+	}
+	if _, err := s.segment().Size(); err != nil {
+		c.add("Segment: %w", err)
+	}
+	return errors.Join(c.wrong...)
 }
 
-// fits says if the segment is too small for what the spec names: the runtime has three mailboxes of its own, and one a worker.
-func (s Spec) fits(c *specCheck) error {
+// segment is what the segment is made from.
+func (s Spec) segment() shm.Options {
 	o := s.Segment
-	mailboxes := c.actors + c.workers + 2
-	limit := o.Mailboxes
-	if limit == 0 {
-		limit = shm.DefaultMailboxes
-	}
-	if mailboxes > limit {
-		return fmt.Errorf("supervisor: the spec needs %d mailboxes, and Segment.Mailboxes is %d: %w", mailboxes, limit, shm.ErrNoSpace)
-	}
-	if c.workers+1 > shm.DefaultProcesses && o.Processes == 0 || o.Processes > 0 && c.workers+1 > o.Processes {
-		return fmt.Errorf("supervisor: the spec needs %d processes; raise Segment.Processes: %w", c.workers+1, shm.ErrNoSpace)
-	}
-	need := 8 * (c.messages + (c.workers+1)*actor.DefaultCapacity + 2*ringSize(s.letters()))
-	if o.RingBytes != 0 && int64(need) > o.RingBytes {
-		return fmt.Errorf("supervisor: the mailboxes of the spec need %d bytes, and Segment.RingBytes is %d: %w", need, o.RingBytes, shm.ErrNoSpace)
-	}
-	return nil
+	o.Name = s.Name
+	o.Heap = o.Heap || !sys.Supported
+	return o
 }
+
+// fits says if the segment is too small for what the spec names: the runtime has two mailboxes of its own, and one a worker.
+func (c *specCheck) fits(s Spec) {
+	mailboxes, processes := s.Segment.Mailboxes, s.Segment.Processes
+	if mailboxes == 0 {
+		mailboxes = shm.DefaultMailboxes
+	}
+	if processes == 0 {
+		processes = shm.DefaultProcesses
+	}
+	if need := c.actors + c.workers + 2; need > mailboxes {
+		c.add("the spec needs %d mailboxes, and Segment.Mailboxes is %d: %w", need, mailboxes, shm.ErrNoSpace)
+	}
+	if need := c.workers + 1; need > processes {
+		c.add("the spec needs %d processes, and Segment.Processes is %d: %w", need, processes, shm.ErrNoSpace)
+	}
+	need := c.messages + c.workers*ringSize(actor.DefaultCapacity) + ringSize(adminCapacity) + ringSize(lettersCapacity(s.letters()))
+	if bytes := int64(need) * ringSlot; s.Segment.RingBytes != 0 && bytes > s.Segment.RingBytes {
+		c.add("the mailboxes of the spec need %d bytes, and Segment.RingBytes is %d: %w", bytes, s.Segment.RingBytes, shm.ErrNoSpace)
+	}
+}
+
+// ringSlot is what one message of a mailbox's capacity takes of Segment.RingBytes.
+const ringSlot = 8
 
 func (s Spec) letters() int {
 	if s.DeadLetters == 0 {
@@ -223,27 +249,23 @@ func (s Spec) letters() int {
 // ringSize is what a capacity is rounded up to.
 func ringSize(n int) int { return max(2, 1<<bits.Len(uint(max(0, n-1)))) }
 
-func workersPossible(heap bool) error {
-	switch {
-	case !sys.Supported:
-		return fmt.Errorf("supervisor: a Worker needs Linux: %w", errors.ErrUnsupported)
-	case heap:
-		return fmt.Errorf("supervisor: a Worker needs shared memory, and Segment.Heap is set: %w", errors.ErrUnsupported)
-	case os.Getenv(workerEnv) != "" && !mainCalled.Load():
-		return errors.New("supervisor: this process was started as a worker, and did not call supervisor.Main: call it at the " +
-			"top of main, before anything else")
-	case !mainCalled.Load():
-		return errors.New("supervisor: a Worker executes this program again, so the program must call supervisor.Main at the " +
-			"top of main (in tests: of TestMain)")
-	}
-	return nil
-}
-
 type specCheck struct {
 	ids                       map[string]bool
 	actors, workers, messages int
 	inWorker                  bool
 	wrong                     []error
+}
+
+func (c *specCheck) workersPossible(heap bool) {
+	switch {
+	case !sys.Supported:
+		c.add("a Worker needs Linux: %w", errors.ErrUnsupported)
+	case heap:
+		c.add("a Worker needs shared memory, and Segment.Heap is set: %w", errors.ErrUnsupported)
+	case !mainCalled.Load():
+		c.add("a Worker executes this program again, so the program must call supervisor.Main at the top of main (in tests: of " +
+			"TestMain)")
+	}
 }
 
 func (c *specCheck) add(format string, args ...any) {
@@ -252,14 +274,15 @@ func (c *specCheck) add(format string, args ...any) {
 
 func (c *specCheck) children(of string, children []Child) {
 	for i := range children {
-		c.child(of, &children[i])
+		c.child(fmt.Sprintf("child %d of %s", i+1, of), of, &children[i])
 	}
 }
 
-func (c *specCheck) child(of string, ch *Child) {
+// child checks one child: position says where it stands, of in whom.
+func (c *specCheck) child(position, of string, ch *Child) {
 	where := fmt.Sprintf("child %q of %s", ch.name, of)
 	if err := shm.CheckName(ch.name); err != nil {
-		c.add("child %d of %s: %w", len(c.ids)+1, of, err)
+		c.add("%s: %w", position, err)
 	} else if strings.HasPrefix(ch.name, systemPrefix) {
 		c.add("%s: names that begin with %q are the runtime's: %w", where, systemPrefix, shm.ErrBadName)
 	}
@@ -270,13 +293,18 @@ func (c *specCheck) child(of string, ch *Child) {
 	if ch.restart < Permanent || ch.restart > Temporary {
 		c.add("%s: unknown %v", where, ch.restart)
 	}
-	if ch.ready <= 0 {
+	if ch.ready < 0 || ch.ready == 0 && ch.kind != supervisorChild {
 		c.add("%s: ReadyTimeout is %v, want more than 0", where, ch.ready)
 	}
 	if ch.shutdown < 0 {
 		c.add("%s: ShutdownTimeout is %v", where, ch.shutdown)
 	}
 	c.limits(where, ch.limits)
+	for _, pair := range ch.env {
+		if i := strings.IndexByte(pair, '='); i <= 0 || strings.ContainsRune(pair, 0) {
+			c.add("%s: Env has %q, want NAME=value", where, pair)
+		}
+	}
 	switch ch.kind {
 	case actorChild:
 		c.actor(where, ch)
@@ -288,9 +316,10 @@ func (c *specCheck) child(of string, ch *Child) {
 		if len(workerMailbox(ch.name)) > shm.MaxName {
 			c.add("%s: the name of a worker has at most %d bytes", where, shm.MaxName-len(workerMailbox("")))
 		}
+		outer := c.inWorker
 		c.inWorker = true
 		c.children("worker "+ch.name, ch.children)
-		c.inWorker = false
+		c.inWorker = outer
 	case supervisorChild:
 		if c.inWorker {
 			c.add("%s: a worker holds actors only", where)
@@ -303,15 +332,19 @@ func (c *specCheck) child(of string, ch *Child) {
 func (c *specCheck) actor(where string, ch *Child) {
 	c.actors++
 	err := ch.recipe.Check()
-	if err == nil {
-		c.messages += ringSize(ch.recipe.Capacity())
-		if c.inWorker {
-			err = ch.recipe.CheckWorker()
-		}
+	if err == nil && c.inWorker {
+		err = ch.recipe.CheckWorker()
 	}
 	if err != nil {
 		c.add("%s: %w", where, err)
+		return
 	}
+	n := ch.recipe.Capacity()
+	if n < 1 || n > mailbox.MaxCapacity {
+		c.add("%s: kind %q has the capacity %d, want 1 to %d", where, ch.recipe.Kind(), n, mailbox.MaxCapacity)
+		return
+	}
+	c.messages += ringSize(n)
 }
 
 func (c *specCheck) limits(where string, l Limits) {

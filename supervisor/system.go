@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/shmactor/shmactor/actor"
-	"github.com/shmactor/shmactor/internal/sys"
 	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
 )
@@ -32,7 +31,9 @@ type root struct {
 	mu      sync.Mutex
 	boxes   map[string]*mailbox.Mailbox
 	workers map[string]*worker
-	awaited map[string][]actor.Deferred[struct{}]
+	groups  map[string]*group
+	awaited waiting
+	ending  bool
 
 	closing sync.Once
 	closed  error
@@ -48,9 +49,12 @@ func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
 	}
+	if ctx.Err() != nil {
+		return nil, fmt.Errorf("supervisor: system %q did not start: %w", spec.Name, context.Cause(ctx))
+	}
 	r := &root{
 		spec: spec, logger: spec.Logger, boxes: map[string]*mailbox.Mailbox{}, workers: map[string]*worker{},
-		awaited: map[string][]actor.Deferred[struct{}]{},
+		groups: map[string]*group{}, awaited: waiting{calls: map[string][]actor.Deferred[struct{}]{}},
 	}
 	if r.spec.WorkerOutput == nil {
 		r.spec.WorkerOutput = os.Stderr
@@ -60,12 +64,12 @@ func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 		r.logger = quiet()
 	}
 	if err := r.open(); err != nil {
-		return nil, errors.Join(err, r.close(err))
+		return nil, errors.Join(fmt.Errorf("supervisor: system %q did not start: %w", spec.Name, err), r.close(err))
 	}
-	stop := context.AfterFunc(ctx, func() { _ = r.tree.end() })
+	stop := context.AfterFunc(ctx, func() { _ = r.tree.end(context.Cause(ctx), true) })
 	err := r.tree.begin()
-	if !stop() {
-		err = errors.Join(fmt.Errorf("supervisor: system %q: %w", spec.Name, context.Cause(ctx)), err)
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("supervisor: system %q did not start: %w", spec.Name, err), r.close(err))
@@ -76,10 +80,7 @@ func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 
 // open makes everything that the children need.
 func (r *root) open() error {
-	o := r.spec.Segment
-	o.Name = r.spec.Name
-	o.Heap = o.Heap || !sys.Supported
-	seg, err := shm.Create(o)
+	seg, err := shm.Create(r.spec.segment())
 	if err != nil {
 		return err
 	}
@@ -91,14 +92,14 @@ func (r *root) open() error {
 	if r.letters, err = openLetters(r); err != nil {
 		return err
 	}
-	if err := r.startAdmin(); err != nil {
-		return err
-	}
 	members, err := r.members(r.spec.Children)
 	if err != nil {
 		return err
 	}
-	r.tree = newLoop(r.spec.Name, r.spec.Limits, members, r.logger)
+	r.tree = newLoop(r.spec.Name, r.spec.Limits, true, members, r.logger)
+	if err := r.startAdmin(); err != nil {
+		return err
+	}
 	if !seg.Shared() {
 		return nil
 	}
@@ -131,18 +132,25 @@ func (r *root) member(c Child) (*member, error) {
 	case workerChild:
 		return r.workerMember(c)
 	case supervisorChild:
-		inner, err := r.members(c.children)
-		if err != nil {
-			return nil, err
-		}
-		name := r.spec.Name + "/" + c.name
-		return &member{c, &group{make: func() *loop { return newLoop(name, c.limits, inner, r.logger) }}}, nil
+		return r.groupMember(c)
 	}
 	box, err := r.openBox(c.name, c.recipe)
 	if err != nil {
 		return nil, err
 	}
-	return &member{c, &localActor{sys: r.sys, spec: c, box: box, onRetire: func(name string, _ *mailbox.Mailbox) { r.closeBox(name) }}}, nil
+	return &member{spec: c, run: &localActor{sys: r.sys, spec: c, box: box, onRetire: r.closeBox}}, nil
+}
+
+func (r *root) groupMember(c Child) (*member, error) {
+	inner, err := r.members(c.children)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{name: r.spec.Name + "/" + c.name, limits: c.limits, logger: r.logger, members: inner}
+	r.mu.Lock()
+	r.groups[c.name] = g
+	r.mu.Unlock()
+	return &member{spec: c, run: g}, nil
 }
 
 func (r *root) workerMember(c Child) (*member, error) {
@@ -150,63 +158,63 @@ func (r *root) workerMember(c Child) (*member, error) {
 	if err != nil {
 		return nil, err
 	}
+	w := &worker{root: r, spec: c, agent: agent}
 	for _, a := range c.children {
-		if _, err := r.openBox(a.name, a.recipe); err != nil {
+		box, err := r.openBox(a.name, a.recipe)
+		if err != nil {
 			return nil, err
 		}
+		w.actors = append(w.actors, placed{a, box})
 	}
-	w := &worker{root: r, spec: c, agent: agent, actors: c.children}
 	r.mu.Lock()
 	r.workers[c.name] = w
 	r.mu.Unlock()
-	return &member{c, w}, nil
+	return &member{spec: c, run: w}, nil
+}
+
+// leave closes the mailbox of a worker that has ended for good.
+func (r *root) leave(w *worker) {
+	r.mu.Lock()
+	delete(r.workers, w.spec.name)
+	r.mu.Unlock()
+	r.closeBox(workerMailbox(w.spec.name), w.agent)
 }
 
 // openBox makes the mailbox of a name, and tells who waits for the name.
 func (r *root) openBox(name string, recipe actor.Recipe) (*mailbox.Mailbox, error) {
+	r.mu.Lock()
+	taken := r.workers[name] != nil || r.groups[name] != nil
+	r.mu.Unlock()
+	if taken {
+		return nil, fmt.Errorf("supervisor: a worker or a group has the name %q: %w", name, actor.ErrNameTaken)
+	}
 	box, err := r.hub.Create(name, recipe.Capacity(), recipe.KindHash())
 	if err != nil {
 		return nil, fmt.Errorf("supervisor: actor %q: %w", name, err)
 	}
+	r.letters.remember(box.Index(), name)
 	r.mu.Lock()
 	r.boxes[name] = box
-	waiting := r.awaited[name]
-	delete(r.awaited, name)
+	waiting := r.awaited.take(name)
 	r.mu.Unlock()
-	r.letters.remember(box.Index(), name)
 	for _, d := range waiting {
 		_ = d.Reply(r.sys, struct{}{}, nil) // who gave up needs no answer
 	}
 	return box, nil
 }
 
-// closeBox ends a name for good.
-func (r *root) closeBox(name string) {
+// closeBox ends a use of a name for good. The next use of the name may have begun.
+func (r *root) closeBox(name string, box *mailbox.Mailbox) {
 	r.mu.Lock()
-	box := r.boxes[name]
-	delete(r.boxes, name)
+	why := shm.Stopped
+	if r.ending || r.tree.stopping.Load() {
+		why = shm.SystemEnded
+	}
+	if r.boxes[name] == box {
+		delete(r.boxes, name)
+	}
 	r.mu.Unlock()
-	if box != nil {
-		box.Close(shm.Stopped)
-	}
-}
-
-// wire is a child's spec for a worker.
-func (r *root) wire(c Child) (wireChild, error) {
-	arg, err := c.recipe.Arg()
-	if err != nil {
-		return wireChild{}, err
-	}
-	r.mu.Lock()
-	box := r.boxes[c.name]
-	r.mu.Unlock()
-	if box == nil {
-		return wireChild{}, fmt.Errorf("supervisor: actor %q has no mailbox: %w", c.name, actor.ErrNotFound)
-	}
-	return wireChild{
-		Name: c.name, Kind: c.recipe.Kind(), Arg: arg, Restart: int(c.restart), Shutdown: c.shutdown, Ready: c.ready,
-		Mailbox: box.Index(),
-	}, nil
+	box.Close(why)
 }
 
 // watch ends the system when its supervisor gives up.
@@ -231,9 +239,19 @@ func (r *root) closeOnce(why error) error {
 	if r.seg == nil {
 		return nil
 	}
+	err := actor.ErrSystemEnded
+	if why != nil {
+		err = fmt.Errorf("%w: %w", actor.ErrSystemEnded, why)
+	}
+	r.mu.Lock()
+	r.ending = true
+	waiting := r.awaited.takeAll()
+	r.mu.Unlock()
+	for _, d := range waiting {
+		_ = d.Reply(r.sys, struct{}{}, err) // who gave up needs no answer
+	}
 	if r.tree != nil {
-		_ = r.tree.end()
-		r.tree.retire()
+		_ = r.tree.end(nil, true)
 	}
 	if r.spawner != nil {
 		r.spawner.stop()
@@ -242,10 +260,6 @@ func (r *root) closeOnce(why error) error {
 		r.admin.Stop(false, DefaultShutdown, stopGrace)
 	}
 	r.seg.End()
-	err := actor.ErrSystemEnded
-	if why != nil {
-		err = fmt.Errorf("%w: %w", actor.ErrSystemEnded, why)
-	}
 	var failed []error
 	if r.door != nil {
 		failed = append(failed, r.door.close())
@@ -255,7 +269,7 @@ func (r *root) closeOnce(why error) error {
 	}
 	r.hub.Close(err)
 	if r.program != nil {
-		failed = append(failed, r.program.Withdraw())
+		failed = append(failed, unlessGone(r.program.Withdraw()))
 	}
 	roots.Delete(r.sys)
 	return errors.Join(append(failed, r.seg.Close())...)

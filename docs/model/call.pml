@@ -31,7 +31,7 @@
 #define GIVEUP 0                /* 1: a call may be abandoned at any moment */
 #endif
 #ifndef DEFER
-#define DEFER 0                 /* 1: a handler may answer later; 2: and two bearers carry the token */
+#define DEFER 0                 /* 1: a handler may answer later; 2: and two bearers carry the token; 3: every handler does so */
 #endif
 #ifndef DROP
 #define DROP 0                  /* 1: a bearer may drop its token */
@@ -111,7 +111,7 @@ bool futexq;                    /* the waiter is blocked in the futex */
 bool lwake;                     /* the primitive that the caller's goroutine sleeps on */
 byte inhand, inhandgen; bool fenced;                        /* run token of the first consumer */
 bool scut;
-chan tok = [2] of { byte, byte };
+chan tok = [4] of { byte, byte, byte };  /* tokens: frame, generation; the call's tag is a ghost */
 
 /* ---- ghosts: only asserted on ---- */
 bool published[NPOS + 1], handled[NPOS + 1], emptied[NPOS + 1], outcome[NPOS + 1];
@@ -127,7 +127,9 @@ byte kp, kc, kd, ks, kf;
 inline take_frame(x) {
 	if
 	:: AVAIL(0) -> x = 0
+#if NF > 1
 	:: AVAIL(1) -> x = 1
+#endif
 #if NF > 2
 	:: AVAIL(2) -> x = 2
 #endif
@@ -381,16 +383,16 @@ inline attach() {
 /* The reply, in the frame or in a second one. */
 inline reply() {
 	if
-	:: d_step { assert(MINE(f, g)); pay[f] = REPLY(hcall[f]) }
+	:: d_step { assert(MINE(f, g)); pay[f] = REPLY(id) }
 	:: BODY -> 
 		if
-		:: atomic { (AVAIL(0) || AVAIL(1) || AVAIL(NF - 1)) -> take_frame(b); b++ };
-			d_step { assert(HO(own[b - 1]) == me); pay[b - 1] = REPLY(hcall[f]) };
+		:: atomic { (AVAIL(0) || AVAIL(NF / 2) || AVAIL(NF - 1)) -> take_frame(b); b++ };
+			d_step { assert(HO(own[b - 1]) == me); pay[b - 1] = REPLY(id) };
 			d_step { assert(MINE(f, g)); pay[f] = INBODY };
 #ifndef MUT_BODY_LATE
 			attach()
 #endif
-		:: else -> d_step { assert(MINE(f, g)); pay[f] = REPLY(hcall[f]) }
+		:: else -> d_step { assert(MINE(f, g)); pay[f] = REPLY(id) }
 		fi
 	fi;
 	settle(WORD(REPLIED, hc, g))
@@ -398,7 +400,7 @@ inline reply() {
 
 /* ---- the consumer: one goroutine of process me; `second` is the one that follows a fenced one ---- */
 proctype Consumer(byte me; byte before; bool second) {
-	byte f, g, hc, b; int w; bool ok;
+	byte f, g, hc, b, id; int w; bool ok;
 	{
 	(before == 0 || mark[before] == GONE);                                          /* a new consumer starts after the sweep */
 	do
@@ -454,7 +456,7 @@ stale:
 		:: !HAS(w, A) ->
 			d_step {                                                        /* 13: the handler runs */
 				assert(MINE(f, g));
-				hc = hcaller[f];
+				hc = hcaller[f]; id = hcall[f];
 #ifndef MUT_HANDLER_FIRST
 				assert(pay[f] == hcall[f] && !handled[pay[f]]);
 				handled[pay[f]] = 1;
@@ -464,7 +466,7 @@ stale:
 #endif
 			};
 			if
-			:: reply()
+			:: DEFER < 3 -> reply()
 			:: PANIC ->
 				d_step { assert(MINE(f, g)); pay[f] = TEXT(hcall[f]) };
 				settle(WORD(FAILED, hc, g) | R(CRASHED))                /* C15 */
@@ -476,9 +478,9 @@ stale:
 						cas(f, w, WORD(DEFERRED, me, g) | (w & W));
 						if
 						:: ok ->
-							tok!f,g;
+							tok!f,g,id;
 #if DEFER > 1
-							if :: tok!f,g :: skip fi;
+							if :: tok!f,g,id :: skip fi;
 #endif
 #ifndef MUT_C13_NO_C5
 							/* C5 for a deferred frame: its caller may have died while it was TAKEN */
@@ -508,11 +510,11 @@ stale:
 			if :: !second && fenced -> break :: else fi
 #endif
 		fi;
-		atomic { f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0 }
+		atomic { f = 0; g = 0; hc = 0; b = 0; id = 0; w = 0; ok = 0 }
 	od;
-	atomic { f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0; thr[me]-- }
+	atomic { f = 0; g = 0; hc = 0; b = 0; id = 0; w = 0; ok = 0; thr[me]-- }
 	} unless {
-		d_step { exited[me] -> f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0; thr[me]-- }
+		d_step { exited[me] -> f = 0; g = 0; hc = 0; b = 0; id = 0; w = 0; ok = 0; thr[me]-- }
 	}
 }
 
@@ -540,34 +542,36 @@ proctype Fence(byte me) {
 	}
 }
 
-/* ---- the bearer of a token ---- */
+/* ---- the bearers of tokens ---- */
 proctype Bearer(byte me) {
-	byte f, g, hc, b; int w; bool ok;
+	byte f, g, hc, b, id; int w; bool ok;
 	{
-	tok?f,g;
-	if
-	:: DROP -> goto dropped
-	:: skip
-	fi;
 	do
-	:: d_step { w = own[f] };
+	:: tok?f,g,id ->
 		if
-		:: ST(w) == DEFERRED && GE(w) == g ->
-			d_step { cas(f, w, WORD(TAKEN, me, g) | (w & W)); if :: ok && me == D1 -> dtaken = 1 :: else fi };   /* C14 */
+		:: DROP -> goto dropped
+		:: skip
+		fi;
+		do
+		:: d_step { w = own[f] };
 			if
-			:: ok ->
-				d_step { assert(MINE(f, g)); hc = hcaller[f]; assert(pay[f] == hcall[f]) };
-				reply();                                                /* C4 */
-				break
-			:: !ok
+			:: ST(w) == DEFERRED && GE(w) == g ->
+				d_step { cas(f, w, WORD(TAKEN, me, g) | (w & W)); if :: ok && me == D1 -> dtaken = 1 :: else fi };   /* C14 */
+				if
+				:: ok ->
+					d_step { assert(MINE(f, g)); hc = hcaller[f] };
+					reply();                                        /* C4 */
+					break
+				:: !ok
+				fi
+			:: else -> break                                                /* refused */
 			fi
-		:: else -> break                                                        /* refused */
-		fi
-	od;
+		od;
 dropped:
-	atomic { f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0; thr[me]-- }
+		atomic { f = 0; g = 0; hc = 0; b = 0; id = 0; w = 0; ok = 0; if :: me == D1 -> dtaken = 0 :: else fi }
+	od
 	} unless {
-		d_step { exited[me] -> f = 0; g = 0; hc = 0; b = 0; w = 0; ok = 0; thr[me]-- }
+		d_step { exited[me] -> f = 0; g = 0; hc = 0; b = 0; id = 0; w = 0; ok = 0; dtaken = 0; thr[me]-- }
 	}
 }
 
@@ -770,7 +774,7 @@ init {
 #endif
 #if DEFER
 		thr[D1]++; run Bearer(D1);
-#if DEFER > 1 || NPOS > 1
+#if DEFER > 1 || NCALLS + NCALLS2 > 1 || KD > 0
 		thr[D2]++; run Bearer(D2);
 #endif
 #endif

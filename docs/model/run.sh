@@ -18,8 +18,9 @@ check() {
 	dir=$1 model=$2
 	shift 2
 	mkdir -p "$dir" && cd "$dir" && cp "$here/$model" . || return 1
+	case "$*" in *-DMUT_*) opt=-O0 ;; *) opt=-O2 ;; esac # a mutant is refuted faster than it is optimized
 	spin -a "$@" "$model" >out 2>&1 &&
-		gcc -O2 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM="$mem" -o pan pan.c >>out 2>&1 || return 1
+		gcc $opt -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM="$mem" -o pan pan.c >>out 2>&1 || return 1
 	./pan -E -n -m1000000 >out 2>&1
 }
 

@@ -1,0 +1,239 @@
+package actor_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/internal/testkit"
+	"github.com/shmactor/shmactor/shm"
+)
+
+// A handler that does not stop is given up: its caller is told at once, the next life works meanwhile, and when the
+// goroutine comes back, however it does, nobody gets its reply and nothing is left.
+func TestFence(t *testing.T) {
+	for name, comeBack := range map[string]func() (int64, error){
+		"returns":            func() (int64, error) { return 7, nil },
+		"fails":              func() (int64, error) { return 0, errKnown },
+		"panics":             func() (int64, error) { panic("late") },
+		"ends its goroutine": func() (int64, error) { runtime.Goexit(); return 0, nil },
+	} {
+		for _, oneWay := range []bool{false, true} {
+			kind := name + ", a call"
+			if oneWay {
+				kind = name + ", one way"
+			}
+			t.Run(kind, func(t *testing.T) {
+				everywhere(t, func(t *testing.T, s *scene) { s.fence(t, comeBack, oneWay) })
+			})
+		}
+	}
+}
+
+func (s *scene) fence(t *testing.T, comeBack func() (int64, error), oneWay bool) {
+	life := s.home.start("a", s.kind)
+	running, leave, back := make(chan context.Context, 1), make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(leave) })
+	t.Cleanup(release)
+	n := do(t, func(ctx context.Context, _ *scripted) (int64, error) {
+		defer close(back)
+		running <- ctx
+		<-leave
+		return comeBack()
+	})
+	var hung <-chan outcome[int64]
+	if oneWay {
+		must(t, s.run.Send(s.ctx(), s.ref, n))
+	} else {
+		hung = call(func() (int64, error) { return s.run.Call(s.ctx(), s.ref, n) })
+	}
+	ctx := wait(t, running, "the handler runs")
+	must(t, s.note.Send(s.ctx(), s.ref, 1))
+	if end := life.Stop(false, 0, 0); end.Reason != actor.EndFenced {
+		t.Errorf("the end is %+v", end)
+	}
+	wait(t, life.Done(), "the end")
+	if hung != nil {
+		wantIs(t, wait(t, hung, "the caller is told").err, actor.ErrStopped)
+	}
+	wantIs(t, ctx.Err(), context.Canceled)
+	s.home.keep("a", s.kind)
+	got, err := s.seen.Call(s.ctx(), s.ref, struct{}{})
+	if err != nil || len(got) != 1 {
+		t.Errorf("the next life has seen %v, %v", got, err)
+	}
+	s.works()
+	release()
+	wait(t, back, "the goroutine comes back")
+	for range 20 {
+		s.works()
+	}
+	s.w.clean()
+	if oneWay {
+		if l := s.w.waitLetters(1); l[0].reason != shm.Stopped || l[0].to != "a" {
+			t.Errorf("the message in hand became %+v", l)
+		}
+	}
+}
+
+// What is given up may be in the user's codec instead of the handler.
+func TestFenceInCodec(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		v    awkward
+	}{
+		{"the reply is being written", awkward{Text: "write: hang"}},
+		{"the request is being read", awkward{Mode: "read: hang"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			everywhere(t, func(t *testing.T, s *scene) {
+				if s.local {
+					return // no codec
+				}
+				life := s.home.start("a", s.kind)
+				entered, open := closeGate()
+				defer open()
+				hung := call(func() (awkward, error) { return s.odd.Call(s.ctx(), s.ref, c.v) })
+				wait(t, entered, "the codec hangs")
+				if end := life.Stop(false, 0, 0); end.Reason != actor.EndFenced {
+					t.Errorf("the end is %+v", end)
+				}
+				wantIs(t, wait(t, hung, "the caller is told").err, actor.ErrStopped)
+				s.home.keep("a", s.kind)
+				s.works()
+				open()
+				s.works()
+				s.w.clean()
+			})
+		})
+	}
+}
+
+// A Close that hangs is given up too.
+func TestFenceInClose(t *testing.T) {
+	w := newWorld(t)
+	entered, leave := make(chan struct{}), make(chan struct{})
+	k, m := newLiving(t, func() *living {
+		return &living{run: answer, close: func() error {
+			close(entered)
+			<-leave
+			return errors.New("late")
+		}}
+	})
+	life := w.main.start("a", k)
+	if end := life.Stop(false, 0, 0); end.Reason == actor.EndFenced {
+		wait(t, entered, "Close runs")
+	} else {
+		t.Errorf("the end is %+v", end)
+	}
+	next, _ := newLiving(t, func() *living { return &living{run: answer} })
+	_, _ = next, m
+	close(leave)
+}
+
+// A handler that returns in the moment in which it is given up: either its reply counts or the caller is told, and nothing
+// is left in either case.
+func TestFenceRace(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *scene) {
+		var replies, stops atomic.Int64
+		for i := range 300 / slower {
+			life := s.home.start("a", s.kind)
+			leave := make(chan struct{})
+			running := make(chan struct{}, 1)
+			n := do(t, func(context.Context, *scripted) (int64, error) {
+				running <- struct{}{}
+				<-leave
+				return int64(i), nil
+			})
+			got := call(func() (int64, error) { return s.run.Call(s.ctx(), s.ref, n) })
+			wait(t, running, "the handler runs")
+			var both sync.WaitGroup
+			both.Go(func() { close(leave) })
+			both.Go(func() { life.Stop(false, 0, 0) })
+			both.Wait()
+			switch o := wait(t, got, "the call ends"); {
+			case o.err == nil && o.res == int64(i):
+				replies.Add(1)
+			case errors.Is(o.err, actor.ErrStopped):
+				stops.Add(1)
+			default:
+				t.Errorf("%d: %d, %v", i, o.res, o.err)
+			}
+			wait(t, life.Done(), "the end")
+		}
+		s.w.clean()
+		t.Logf("%d replies, %d told", replies.Load(), stops.Load())
+	})
+}
+
+// The same, with a handler that defers its reply in that moment.
+func TestFenceRacesDefer(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *scene) {
+		for i := range 300 / slower {
+			life := s.home.start("a", s.kind)
+			leave := make(chan struct{})
+			running := make(chan struct{}, 1)
+			n := do(t, func(ctx context.Context, _ *scripted) (int64, error) {
+				running <- struct{}{}
+				<-leave
+				_, err := actor.Defer[int64](ctx)
+				return 0, err // nobody ever replies
+			})
+			got := call(func() (int64, error) { return s.run.Call(s.ctx(), s.ref, n) })
+			wait(t, running, "the handler runs")
+			var both sync.WaitGroup
+			both.Go(func() { close(leave) })
+			both.Go(func() { life.Stop(false, 0, 0) })
+			both.Wait()
+			if o := wait(t, got, "the call ends"); !errors.Is(o.err, actor.ErrStopped) {
+				t.Fatalf("%d: %d, %v", i, o.res, o.err)
+			}
+			wait(t, life.Done(), "the end")
+		}
+	})
+}
+
+// A stop first asks, then cancels the context, and only then gives up.
+func TestStopCancelsBeforeItFences(t *testing.T) {
+	w := newWorld(t)
+	life := w.main.start("a", plain.kind)
+	ref := plain.kind.Ref(w.main.sys, "a")
+	running := make(chan struct{}, 1)
+	got := call(func() (int64, error) {
+		return plain.run.Call(testkit.Deadline(t, patience), ref, do(t, func(ctx context.Context, _ *scripted) (int64, error) {
+			running <- struct{}{}
+			<-ctx.Done()
+			return 5, nil
+		}))
+	})
+	wait(t, running, "the handler runs")
+	if end := life.Stop(false, time.Millisecond, patience); end.Reason != actor.EndShutdown {
+		t.Errorf("the end is %+v", end)
+	}
+	if o := wait(t, got, "the call"); o.res != 5 || o.err != nil {
+		t.Error(o)
+	}
+}
+
+func TestStopTwice(t *testing.T) {
+	w := newWorld(t)
+	life := w.main.start("a", plain.kind)
+	f, running, release := block(t)
+	must(t, plain.run.TrySend(plain.kind.Ref(w.main.sys, "a"), do(t, f)))
+	wait(t, running, "the handler runs")
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			if end := life.Stop(false, 0, 0); end.Reason != actor.EndFenced {
+				t.Errorf("the end is %+v", end)
+			}
+		})
+	}
+	all.Wait()
+	release()
+}

@@ -1,0 +1,111 @@
+// Command bench measures what a call to an actor costs beside a plain function call: two integers (small), a document of 31 KB
+// (large) and as many bytes (large-bytes), each called directly, in an actor of this process (goroutine), and in an actor
+// of a worker process (worker).
+//
+//	go run ./bench                        all cases, about a minute and a half
+//	go run ./bench -quick                 all cases, within 20 s
+//	go run ./bench -scenario small -context worker -placement same,cross -json out.json
+//
+// A worker's rows say where the two processes ran, since that decides more than anything else: same is with all threads
+// pinned to one CPU, cross with each process on a CPU of its own, default as the system likes. It exits with status 1 when
+// a call failed or a reply was wrong, and 2 when it does not understand its command line.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/shmactor/shmactor/supervisor"
+)
+
+func main() {
+	supervisor.Main()
+	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+const (
+	exitFailed = 1
+	exitMisuse = 2
+)
+
+// execute is the whole program; it returns the exit status.
+func execute(args []string, stdout, stderr io.Writer) int {
+	o, err := parseOptions(args, stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		return exitMisuse
+	}
+	if o.json != "" {
+		// Said now, not after everything was measured.
+		if info, err := os.Stat(filepath.Dir(o.json)); err != nil || !info.IsDir() {
+			_, _ = fmt.Fprintf(stderr, "bench: -json %s: there is no folder %s\n", o.json, filepath.Dir(o.json))
+			return exitFailed
+		}
+	}
+	r, err := measure(o, strings.Join(append([]string{"go run ./bench"}, args...), " "), stderr)
+	if err == nil {
+		err = r.write(stdout)
+	}
+	if err == nil && o.json != "" {
+		err = r.writeJSON(o.json)
+	}
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "bench:", err)
+		return exitFailed
+	}
+	return 0
+}
+
+// measure runs the chosen cases. It reports its progress to w.
+func measure(o options, command string, w io.Writer) (rep *report, err error) {
+	said := func(format string, args ...any) { _, _ = fmt.Fprintf(w, "bench: "+format+"\n", args...) }
+	contexts := o.contexts
+	rig, err := newRig(context.Background(), contexts)
+	if errors.Is(err, errors.ErrUnsupported) {
+		said("%s: impossible: %v", worker, err)
+		contexts = slices.DeleteFunc(slices.Clone(contexts), func(c string) bool { return c == worker })
+		rig, err = newRig(context.Background(), contexts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rig.close()) }()
+	p := newPlacer(rig.worker)
+	rep = &report{machine: describeMachine(o, p, command)}
+	var runs []*run
+	for _, s := range o.scenarios {
+		for _, c := range contexts {
+			subject := rig.subject(s, c)
+			for _, place := range o.placementsOf(c) {
+				if err := p.possible(place); err != nil {
+					rep.note("%s %s %v.", s, c, err)
+					continue
+				}
+				runs = append(runs, &run{scenario: s, context: c, placement: place, subject: subject})
+			}
+		}
+	}
+	if err := errors.Join(o.effort.measureAll(runs, p, said), p.place(placedByDefault)); err != nil {
+		return nil, err
+	}
+	rep.rows = rowsOf(runs)
+	rep.explain(o, runs)
+	return rep, nil
+}
+
+// placementsOf are the placements of a context: only a worker has any but the default.
+func (o options) placementsOf(context string) []string {
+	if context == worker {
+		return o.placements
+	}
+	return []string{placedByDefault}
+}

@@ -1,3 +1,0 @@
-package shm
-func publishedOwner(){}
-func stranger(){}
