@@ -2,7 +2,7 @@
 // (large) and as many bytes (large-bytes), each called directly, in an actor of this process (goroutine), and in an actor
 // of a worker process (worker).
 //
-//	go run ./bench                        all cases, about a minute and a half
+//	go run ./bench                        all cases, about a minute
 //	go run ./bench -quick                 all cases, within 20 s
 //	go run ./bench -scenario small -context worker -placement same,cross -json out.json
 //
@@ -93,6 +93,9 @@ func measure(o options, command string, w io.Writer) (rep *report, err error) {
 				runs = append(runs, &run{scenario: s, context: c, placement: place, subject: subject})
 			}
 		}
+	}
+	if len(runs) == 0 {
+		return nil, fmt.Errorf("nothing to measure: %s", strings.Join(rep.notes, " "))
 	}
 	if err := errors.Join(o.effort.measureAll(runs, p, said), p.place(placedByDefault)); err != nil {
 		return nil, err

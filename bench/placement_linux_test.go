@@ -71,6 +71,28 @@ func TestPlace(t *testing.T) {
 	}
 }
 
+// TestOneCPU runs the program as on a machine with one CPU.
+func TestOneCPU(t *testing.T) {
+	all := allowedCPUs()
+	t.Cleanup(func() {
+		if err := pinProcess(os.Getpid(), all); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := pinProcess(os.Getpid(), all[:1]); err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]int{"-context worker -placement cross": exitFailed, "-context worker -placement same,cross": 0} {
+		var stdout, stderr strings.Builder
+		if status := execute(strings.Fields("-rounds 1 -n 5 -scenario small "+args), &stdout, &stderr); status != want {
+			t.Errorf("%s: exit status %d, want %d:\n%s", args, status, want, &stderr)
+		}
+		if said := stdout.String() + stderr.String(); !strings.Contains(said, "small worker cross: impossible: this process may use one CPU only") {
+			t.Errorf("%s: it does not say why there is no such row:\n%s", args, said)
+		}
+	}
+}
+
 func TestPinErrors(t *testing.T) {
 	if err := pinThread(os.Getpid(), nil); err == nil {
 		t.Error("a thread was pinned to no CPU")

@@ -110,14 +110,12 @@ func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
 	}
 	switch st := w.State(); {
 	case st == shm.Replied && w.Holder() == h.self:
-		head := f.Header()
-		r = Reply{hub: h, frame: f, length: head.Length, Codec: head.Codec, Status: head.Status}
-		r.body, _ = f.Body()
-		return r, nil, true
+		return h.replyIn(f), nil, true
 	case st == shm.Failed && w.Holder() == h.self:
 		fail := &Failure{Reason: w.Reason()}
 		if w.Has(shm.Detail) {
-			if text, err := payload(f, f.Header().Length); err == nil {
+			detail := h.replyIn(f)
+			if text, err := detail.Bytes(); err == nil {
 				fail.Text = string(text)
 			}
 		}
@@ -130,6 +128,14 @@ func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
 		return r, &Failure{Reason: w.Reason()}, true
 	}
 	return r, fmt.Errorf("the frame of a call is %v: %w", w, shm.ErrCorrupt), true
+}
+
+// replyIn is the reply in a frame that this process holds.
+func (h *Hub) replyIn(f shm.Frame) Reply {
+	head := f.Header()
+	r := Reply{hub: h, frame: f, length: head.Length, Codec: head.Codec, Status: head.Status}
+	r.body, _ = f.Body()
+	return r
 }
 
 // giveUp abandons a call: no reply can arrive after it returned true. It returns false when the call has ended after all.

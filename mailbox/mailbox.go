@@ -242,10 +242,18 @@ func (m *Mailbox) WaitFor(to *Mailbox) (cycle bool) {
 		return false
 	}
 	m.rec[recWaitsFor].Store(uint64(to.index) + 1) // sync: waits-for
-	next := to.index
+	// Twice: the words are read one after the other, and may never have stood together the first time.
+	if !m.waitsForMe(to.index) || !m.waitsForMe(to.index) {
+		return false
+	}
+	m.rec[recWaitsFor].Store(0)
+	return true
+}
+
+// waitsForMe follows the chain of who waits for whom, and reports whether it leads here.
+func (m *Mailbox) waitsForMe(next uint32) bool {
 	for range maxChain {
 		if next == m.index {
-			m.rec[recWaitsFor].Store(0)
 			return true
 		}
 		rec := m.hub.seg.Mailbox(next)

@@ -138,11 +138,23 @@ func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
 			continue
 		}
 		end := f.Word(m.Header.Caller, to).With(shm.IsCall | flags).Because(why)
+		h.unblock(&m.Header)
 		if f.Move(w, end) { // sync: reply
 			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 		}
 	}
 	return shm.ErrCorrupt
+}
+
+// unblock says that the actor which made a call does not wait for it any more. This comes before the end of the call, so
+// that whoever answered may call that actor at once: it is only about to learn that it is free.
+func (h *Hub) unblock(head *shm.Header) {
+	if head.Sender == 0 {
+		return
+	}
+	if rec := h.seg.Mailbox(head.Sender - 1); rec != nil {
+		rec[recWaitsFor].CompareAndSwap(uint64(head.Mailbox)+1, 0) // sync: waits-for
+	}
 }
 
 // handOver is what follows the compare-and-swap that gave a frame to its caller: first that, then the look at the caller's
@@ -208,6 +220,7 @@ func (m *Message) Lend(why shm.Reason) {
 		if !w.Has(shm.IsCall) {
 			to = to.With(shm.Abandoned) // nobody waits for a one-way message
 		}
+		h.unblock(&m.Header)
 		if f.Move(w, to) {
 			if w.Has(shm.IsCall | shm.Waiting) {
 				h.wakeCaller(m.Header.Caller, m.Header.Call)
@@ -278,6 +291,7 @@ func (m *Message) Defer() error {
 		if !f.Move(w, put) {
 			continue
 		}
+		h.unblock(&m.Header) // this actor goes on, and another may answer
 		// As when a frame is handed over: the sweep of a dead caller may have passed before it was deferred.
 		if !h.seg.Alive(m.Header.Caller) && f.Move(put, f.Word(h.self, shm.Held)) {
 			h.drop(f)
@@ -286,6 +300,16 @@ func (m *Message) Defer() error {
 		return nil
 	}
 	return ErrReplied
+}
+
+// Due reports whether a deferred call still waits for its answer, or is being answered.
+func (h *Hub) Due(t Token) bool {
+	f, err := h.seg.FrameAt(t.Frame)
+	if err != nil {
+		return false
+	}
+	w := f.Owner()
+	return w.Generation() == t.Generation && (w.State() == shm.Deferred || w.State() == shm.Taken)
 }
 
 // Claim takes a deferred call to answer it. ErrReplied when somebody claimed it before, or its caller gave up.

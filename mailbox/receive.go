@@ -2,7 +2,6 @@ package mailbox
 
 import (
 	"context"
-	"fmt"
 	"sync/atomic"
 
 	"github.com/shmactor/shmactor/internal/sys"

@@ -187,6 +187,8 @@ func (s *sweep) fail(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32, det
 		why = shm.WorkerDied
 	}
 	end := f.Word(p, shm.Failed).With(shm.IsCall | detail).Because(why)
+	head := f.Header()
+	s.hub.unblock(&head)
 	if !f.Move(w, end) {
 		return false
 	}
