@@ -37,11 +37,11 @@ type Life struct {
 	//	             receiving  --> closing
 	//	starting, handling, closing --> fenced      by the fence, or by the goroutine when it ends
 	token   atomic.Int32
-	message mailbox.Message
-	current *handling // of the message
+	current *handling // what the user's code is doing: Init, then each message
 
-	mu       sync.Mutex
+	mu       sync.Mutex // held while the token is taken away, and while a call is deferred
 	deferred map[mailbox.Token]struct{}
+	purge    int // from this many deferred calls on it pays to look which of them are over
 
 	ready chan error // the outcome of the start, once
 	done  chan struct{}
@@ -79,20 +79,35 @@ const (
 
 // String names the kind of end.
 func (r EndReason) String() string {
+	if r < EndNormal || r > EndFailed {
+		return fmt.Sprintf("end %d", int(r))
+	}
 	return [...]string{"normal", "shutdown", "crash", "fenced", "failed to start"}[r]
 }
 
 // errGoexit is what a crash by runtime.Goexit is reported as.
-var errGoexit = errors.New("the handler called runtime.Goexit")
+var errGoexit = errors.New("its goroutine ended: runtime.Goexit was called")
+
+// goexit is the end of a life whose goroutine ends without a panic: what stands unless the user's code returns.
+var goexit = End{Reason: EndCrash, Err: errGoexit}
+
+// crashed is the end of a life by a panic; it is called by what recovered it.
+func crashed(p any) End {
+	return End{EndCrash, fmt.Errorf("panic: %v", p), string(debug.Stack())}
+}
 
 // Start begins a life of an actor in this process: it makes the value, runs Init, and receives. It returns when Init has returned, or ctx
 // has ended. box is the actor's mailbox, whose consumer's right goes to the new life: the one before has ended.
 func (s *System) Start(ctx context.Context, name string, box *mailbox.Mailbox, r Recipe) (*Life, error) {
+	if err := r.Check(); err != nil {
+		return nil, fmt.Errorf("actor %q: %w", name, err)
+	}
 	l := &Life{
 		sys: s, name: name, class: r.class, box: box, generation: box.NextLife(),
 		ready: make(chan error, 1), done: make(chan struct{}), deferred: map[mailbox.Token]struct{}{},
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
+	l.current = &handling{Context: l.ctx, life: l}
 	go l.run(r.arg)
 	select {
 	case err := <-l.ready:
@@ -104,7 +119,7 @@ func (s *System) Start(ctx context.Context, name string, box *mailbox.Mailbox, r
 	case <-ctx.Done():
 		l.fence(EndFailed)
 		<-l.done
-		return nil, fmt.Errorf("actor %q of kind %q did not finish Init: %w", name, r.class.name, context.Cause(ctx))
+		return nil, fmt.Errorf("actor %q of kind %q did not finish Init: %w", name, r.class.name, ended(ctx, context.Cause(ctx)))
 	}
 }
 
@@ -125,11 +140,10 @@ func (l *Life) End() End { return l.end }
 
 // run is the life's goroutine.
 func (l *Life) run(arg any) {
-	end := End{Reason: EndCrash, Err: errGoexit}
-	started := false
+	end, started := goexit, false
 	defer func() {
 		if p := recover(); p != nil {
-			end = End{EndCrash, fmt.Errorf("panic: %v", p), string(debug.Stack())}
+			end = crashed(p)
 		}
 		if !started {
 			end.Reason = EndFailed
@@ -147,24 +161,30 @@ func (l *Life) run(arg any) {
 	started = true
 	l.rx = l.box.Receiver()
 	l.ready <- nil
-	end = l.receive()
-	if c, ok := l.value.(interface{ Close() error }); ok && l.token.CompareAndSwap(tokenReceiving, tokenClosing) {
-		if end.Reason != EndCrash {
-			end.Err = c.Close()
+	last := l.receive()
+	if last.Reason != EndCrash && l.token.CompareAndSwap(tokenReceiving, tokenClosing) {
+		if c, ok := l.value.(interface{ Close() error }); ok {
+			last.Err = c.Close()
 		}
 	}
+	end = last
 }
 
+// begin makes the value and runs Init.
 func (l *Life) begin(arg any) (err error) {
 	if l.value, err = l.class.fresh(arg); err != nil {
 		return err
 	}
+	if l.value == nil {
+		return errors.New("the kind's function made no value")
+	}
 	if i, ok := l.value.(interface {
 		Init(ctx context.Context) error
 	}); ok {
-		return i.Init(&handling{Context: l.ctx, life: l})
+		err = i.Init(l.current)
 	}
-	return nil
+	l.current.endWaits()
+	return err
 }
 
 // finish ends the life unless it was fenced: then its end has been told already.
@@ -192,112 +212,114 @@ func (l *Life) close(end End) {
 // receive handles messages until the actor is to end.
 func (l *Life) receive() End {
 	draining := false
-	for {
-		if draining {
-			if l.rx.Bits()&mailbox.ControlStop != 0 {
-				return End{Reason: EndShutdown}
-			}
-			msg, ok := l.rx.TryReceive()
-			if !ok {
-				return End{Reason: EndShutdown}
-			}
-			l.message = msg
-		} else {
-			msg, bits, err := l.rx.Receive(l.ctx)
-			switch {
-			case err != nil || bits&mailbox.ControlStop != 0:
-				return End{Reason: EndShutdown}
-			case bits&mailbox.ControlDrain != 0:
-				draining = true
-				continue
-			case bits != 0:
-				continue
-			}
-			l.message = msg
+	for !l.leave.Load() {
+		msg, ok, over := l.next(&draining)
+		if over {
+			return End{Reason: EndShutdown}
 		}
-		if end, over := l.handle(); over {
+		if !ok {
+			continue
+		}
+		if end, over := l.handle(&msg); over {
 			return end
 		}
 	}
+	return End{Reason: EndNormal}
 }
 
-// handle handles the message in hand, and reports whether the life is over.
-func (l *Life) handle() (end End, over bool) {
-	m := &l.message
-	if d := m.Header.Deadline; d != 0 && sys.Now() > d {
+// next takes the next message; without one, over says whether the actor is to end.
+func (l *Life) next(draining *bool) (msg mailbox.Message, ok, over bool) {
+	if *draining {
+		if l.ctx.Err() != nil || l.rx.Bits()&mailbox.ControlStop != 0 {
+			return msg, false, true
+		}
+		msg, ok = l.rx.TryReceive()
+		return msg, ok, !ok
+	}
+	msg, bits, err := l.rx.Receive(l.ctx)
+	if err != nil || bits&mailbox.ControlStop != 0 {
+		return msg, false, true
+	}
+	*draining = bits&mailbox.ControlDrain != 0
+	return msg, bits == 0, false
+}
+
+// handle handles a message, and reports whether the life is over.
+func (l *Life) handle(msg *mailbox.Message) (end End, over bool) {
+	if d := msg.Header.Deadline; d != 0 && sys.Now() > d {
 		l.rx.Counted(mailbox.DeadlinePassed)
-		l.refuse(shm.Expired, "")
+		refuse(msg, shm.Expired, "")
 		return end, false
 	}
-	h := (*l.class.methods.Load())[m.Header.Method]
+	h := (*l.class.methods.Load())[msg.Header.Method]
 	if h == nil {
-		l.refuse(shm.NoMethod, fmt.Sprintf("actor %q of kind %q has no method %x with these types", l.name, l.class.name, m.Header.Method))
+		refuse(msg, shm.NoMethod, fmt.Sprintf("kind %q has no method %x with these types", l.class.name, msg.Header.Method))
 		return end, false
 	}
-	ctx := &handling{Context: l.ctx, life: l, message: m}
-	l.current = ctx
-	l.token.Store(tokenHandling)
+	on := &handling{Context: l.ctx, life: l, message: *msg, call: msg.IsCall()}
+	l.current = on
 	l.rx.Busy(true)
-	outcome, crash := l.invoke(h, ctx)
+	l.token.Store(tokenHandling)
+	outcome, crash := mailbox.HandlerCrashed, goexit
+	defer func() { end, over = l.handled(on, outcome, crash) }() // also when the handler ends this goroutine
+	outcome, crash = l.invoke(h, on)
+	return end, over
+}
+
+// handled takes the run token back after a message, unless the life was fenced meanwhile.
+func (l *Life) handled(on *handling, outcome mailbox.Outcome, crash End) (end End, over bool) {
 	if !l.token.CompareAndSwap(tokenHandling, tokenReceiving) {
-		m.Return() // fenced meanwhile: the message was settled without us
+		l.mu.Lock() // whoever took the token is done with the message
+		lent := on.lent
+		l.mu.Unlock()
+		if lent {
+			on.message.Return()
+		}
 		return End{Reason: EndFenced}, true
 	}
 	l.rx.Busy(false)
 	l.rx.Counted(outcome)
-	switch {
-	case crash != nil:
-		return *crash, true
-	case l.leave.Load():
-		return End{Reason: EndNormal}, true
+	if outcome == mailbox.HandlerCrashed {
+		return crash, true
 	}
 	return end, false
 }
 
 // refuse ends a message that is not handled.
-func (l *Life) refuse(why shm.Reason, text string) {
-	if l.message.IsCall() {
-		_ = l.message.Fail(why, text)
+func refuse(msg *mailbox.Message, why shm.Reason, text string) {
+	if msg.IsCall() {
+		_ = msg.Fail(why, text)
 		return
 	}
-	v, _, _ := l.message.Value()
-	l.message.Bury(why, v)
+	v, _, _ := msg.Value()
+	msg.Bury(why, v)
 }
 
 // invoke runs the handler. A panic is a crash of the actor; so is runtime.Goexit, which unwinds this goroutine through
 // here: what is deferred settles the message in both cases.
-func (l *Life) invoke(h *handler, ctx *handling) (outcome mailbox.Outcome, crash *End) {
-	if d := l.message.Header.Deadline; d != 0 {
+func (l *Life) invoke(h *handler, on *handling) (outcome mailbox.Outcome, crash End) {
+	if d := on.message.Header.Deadline; d != 0 {
 		timed, cancel := context.WithDeadline(l.ctx, sys.Time(d))
 		defer cancel()
-		ctx.Context = timed
+		on.Context = timed
 	}
-	returned := false
+	came := false
 	defer func() {
-		if returned {
+		on.endWaits()
+		if came {
 			return
 		}
-		crash = &End{Reason: EndCrash, Err: errGoexit}
+		outcome, crash = mailbox.HandlerCrashed, goexit
 		if p := recover(); p != nil {
-			crash = &End{EndCrash, fmt.Errorf("panic: %v", p), string(debug.Stack())}
+			crash = crashed(p)
 		}
-		outcome = mailbox.HandlerCrashed
-		if ctx.returned() {
-			l.settleCrash(crash.Err)
+		if on.settle() {
+			refuse(&on.message, shm.Crashed, errorText(crash.Err))
 		}
 	}()
-	outcome = h.handle(l, ctx)
-	returned = true
-	return outcome, nil
-}
-
-// settleCrash ends the message whose handler crashed.
-func (l *Life) settleCrash(err error) {
-	if l.message.IsCall() {
-		_ = l.message.Fail(shm.Crashed, fmt.Sprintf("actor %q: %v", l.name, err))
-		return
-	}
-	l.message.Bury(shm.Crashed, nil)
+	outcome = h.handle(l, on)
+	came = true
+	return outcome, crash
 }
 
 // Stop asks the life to end after the message in hand, or, with drain, after what is queued, and waits for it. After
@@ -337,7 +359,6 @@ func (l *Life) await(d time.Duration) bool {
 
 // fence takes the run token away from a goroutine that does not give it back.
 func (l *Life) fence(reason EndReason) {
-	end := End{Reason: reason, Err: errors.New("it did not stop in time; its goroutine still runs")}
 	l.cancel()
 	for {
 		switch t := l.token.Load(); {
@@ -350,14 +371,84 @@ func (l *Life) fence(reason EndReason) {
 			if l.await(time.Millisecond) {
 				return
 			}
-		case l.token.CompareAndSwap(t, tokenFenced):
-			if t == tokenHandling && l.current.returned() {
-				l.message.Lend(shm.Stopped)
-			}
-			l.close(end)
+		case l.take(t):
+			l.close(End{Reason: reason, Err: errors.New("it did not stop in time; its goroutine still runs")})
 			return
 		}
 	}
+}
+
+// take takes the run token, and with it the message in hand: a caller is told at once, and of a one-way message a copy
+// becomes a dead letter. The frame stays with the goroutine, which may still read it, until that comes back.
+func (l *Life) take(t int32) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.token.CompareAndSwap(t, tokenFenced) {
+		return false
+	}
+	if t == tokenClosing {
+		return true
+	}
+	on := l.current
+	on.endWaits()
+	if t == tokenHandling && on.settle() {
+		on.lent = true
+		if !on.call {
+			l.buryCopy(&on.message)
+		}
+		on.message.Lend(shm.Stopped)
+	}
+	return true
+}
+
+// buryCopy makes a dead letter of a one-way message that is still being read. A value that went by reference is its
+// handler's, and not in the letter.
+func (l *Life) buryCopy(m *mailbox.Message) {
+	var b []byte
+	if m.Header.Value == 0 {
+		b, _ = m.Bytes()
+	}
+	d, err := l.sys.hub.Draft(len(b))
+	if err != nil {
+		l.sys.hub.Segment().Count(shm.Stopped)
+		return
+	}
+	d.Header = m.Header
+	d.Header.Value, d.Header.Length = 0, uint32(copy(d.Frame.Payload(), b))
+	l.box.Bury(&d, shm.Stopped)
+}
+
+// postpone defers the call that is being handled: from now on the life answers for it, until somebody has.
+func (l *Life) postpone(on *handling) (t mailbox.Token, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.deferred == nil { // it has ended: nobody would answer for it
+		_ = on.message.Fail(shm.Stopped, "")
+		return t, fmt.Errorf("actor: the actor has ended: %w", ErrStopped)
+	}
+	t = on.message.Token()
+	if err := on.message.Defer(); err != nil {
+		return t, fmt.Errorf("actor: the caller has given up: %w", err)
+	}
+	if len(l.deferred) >= l.purge {
+		l.purgeDeferred()
+	}
+	l.deferred[t] = struct{}{}
+	l.sys.pending.Store(t, &deferredCall{l, on.shape, on.reply})
+	return t, nil
+}
+
+// purgeDeferred forgets the deferred calls whose callers have given up, or that another process has answered: nobody tells. The life's mu
+// is held.
+func (l *Life) purgeDeferred() {
+	const often = 64
+	for t := range l.deferred {
+		if !l.sys.hub.Due(t) {
+			delete(l.deferred, t)
+			l.sys.pending.Delete(t)
+		}
+	}
+	l.purge = max(often, 2*len(l.deferred))
 }
 
 // failDeferred ends the calls that this life deferred and nobody has answered.
@@ -366,13 +457,13 @@ func (l *Life) failDeferred(why shm.Reason, err error) {
 	tokens := l.deferred
 	l.deferred = nil
 	l.mu.Unlock()
+	text := "it ended before the deferred call was answered"
+	if err != nil {
+		text += ": " + errorText(err)
+	}
 	for t := range tokens {
 		l.sys.pending.Delete(t)
-		if m, claimErr := l.sys.hub.Claim(t); claimErr == nil {
-			text := fmt.Sprintf("actor %q ended before the deferred call was answered", l.name)
-			if err != nil {
-				text += ": " + err.Error()
-			}
+		if m, err := l.sys.hub.Claim(t); err == nil {
 			_ = m.Fail(why, text)
 		}
 	}

@@ -7,23 +7,50 @@ import (
 	"github.com/shmactor/shmactor/mailbox"
 )
 
-// handling is a handler's context: that of the actor's life, with the deadline of the message.
+// handling is a handler's context: that of the actor's life, with the deadline of the message. It outlives the handler in whoever
+// still has it, so all that it knows of the message is its own.
 type handling struct {
 	context.Context
 	life    *Life
-	message *mailbox.Message
-	reply   any          // where an answer by reference goes
-	state   atomic.Int32 // open -> deferred by Defer, or open -> over when the handler has returned
+	message mailbox.Message
+	call    bool         // somebody waits for the end of the message
+	shape   any          // the answerer that a reply of the method's type fits, of no call; nil outside of handlers
+	reply   any          // where an answer by reference goes; nil when it goes as bytes
+	state   atomic.Int32 // who ends the message
+	lent    bool         // the fence has; guarded by the life's mu
+	waits   waits
 }
 
+// Who ends the message that is handled.
+//
+//	open --> deferred        Defer: whoever replies
+//	open --> over            the handler has returned: the life's goroutine, when it has written the reply
+//	open, over --> settled   somebody is doing it: that goroutine, also when the handler crashed, or the fence
 const (
 	handlingOpen int32 = iota
 	handlingDeferred
 	handlingOver
+	handlingSettled
 )
 
-// returned says that the handler has returned, and reports whether the runtime answers for it.
-func (h *handling) returned() bool { return h.state.CompareAndSwap(handlingOpen, handlingOver) }
+// returned says that the handler has returned, and reports whether the life's goroutine answers for it.
+func (h *handling) returned() bool {
+	h.endWaits()
+	return h.state.CompareAndSwap(handlingOpen, handlingOver)
+}
+
+// settle takes the right to end the message.
+func (h *handling) settle() bool {
+	for {
+		s := h.state.Load()
+		if s != handlingOpen && s != handlingOver {
+			return false
+		}
+		if h.state.CompareAndSwap(s, handlingSettled) {
+			return true
+		}
+	}
+}
 
 type handlingKey struct{}
 
@@ -40,7 +67,7 @@ func handlingOf(ctx context.Context) *handling {
 	return h
 }
 
-// Self is an actor as its own handlers see it.
+// Self is an actor as its own handlers see it. The zero Self is nobody.
 type Self struct{ life *Life }
 
 // SelfOf returns the actor whose handler got ctx, or made it from its context; ok is false outside of handlers.
@@ -53,16 +80,37 @@ func SelfOf(ctx context.Context) (self Self, ok bool) {
 }
 
 // System is the actor's system, as the process it lives in sees it.
-func (s Self) System() *System { return s.life.sys }
+func (s Self) System() *System {
+	if s.life == nil {
+		return nil
+	}
+	return s.life.sys
+}
 
 // Name is the actor's name.
-func (s Self) Name() string { return s.life.name }
+func (s Self) Name() string {
+	if s.life == nil {
+		return ""
+	}
+	return s.life.name
+}
 
 // Generation counts the lives of the actor, from 1.
-func (s Self) Generation() uint32 { return s.life.generation }
+func (s Self) Generation() uint32 {
+	if s.life == nil {
+		return 0
+	}
+	return s.life.generation
+}
 
-// Stop ends the actor normally after the present message.
-func (s Self) Stop() { s.life.leave.Store(true) }
+// Stop ends the actor normally after the present message, or at once when there is none.
+func (s Self) Stop() {
+	if s.life == nil {
+		return
+	}
+	s.life.leave.Store(true)
+	_ = s.life.box.Control(mailbox.ControlPing) // it may be waiting for a message
+}
 
 // Self returns the address of the actor whose handler got ctx, if it is of this kind.
 func (k Kind[T]) Self(ctx context.Context) (ref Ref[T], ok bool) {

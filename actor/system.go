@@ -91,4 +91,7 @@ func (s *System) Processes() []Process {
 
 // home reports whether one-way values may stay in this process's memory on their way to an actor of this process: only if the
 // messages could not outlive it anyway.
-func (s *System) home() bool { return s.hub.Segment().Owned() }
+func (s *System) home() bool {
+	seg := s.hub.Segment()
+	return seg.Owned() && !seg.Durable()
+}

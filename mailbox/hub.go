@@ -26,6 +26,7 @@ type Hub struct {
 	mu     sync.Mutex          // guards what only the owner uses
 	closed map[uint64][]uint32 // mailboxes to use again, by capacity
 	unused uint32
+	left   map[uint32]bool // open mailboxes of an owner that died, which nobody has claimed
 
 	sweeping sync.Mutex // sweeps are serial
 
@@ -45,6 +46,7 @@ func Join(seg *shm.Segment, p uint32) *Hub {
 	}
 	h.pool = seg.NewPool(h.self)
 	h.room.waiting = map[uint32][]chan struct{}{}
+	h.takeStock()
 	listen := seg.Listen(p)
 	h.stopped.Go(func() { h.listen(listen) })
 	return h

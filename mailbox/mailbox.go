@@ -69,10 +69,14 @@ func (h *Hub) Create(name string, capacity int, kind uint64) (*Mailbox, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, taken := h.seg.Lookup(name); taken {
-		return nil, fmt.Errorf("mailbox %q: %w", name, shm.ErrNameTaken)
-	}
 	size := max(2, uint64(1)<<bits.Len64(uint64(capacity-1)))
+	if m, ok := h.claim(name, size, kind); ok {
+		return m, nil
+	}
+	if i, taken := h.seg.Lookup(name); taken {
+		return nil, fmt.Errorf("mailbox %q is mailbox %d, received by process %v: %w", name, i,
+			consumerWord(h.seg.Mailbox(i)[recConsumer].Load()).process(), shm.ErrNameTaken)
+	}
 	i, err := h.reserve(name, size)
 	if err != nil {
 		return nil, err
@@ -130,18 +134,28 @@ func (m *Mailbox) reset(kind uint64) {
 // message goes to the dead letters, the name is free. Only the owner of the segment calls it, after the receiver has
 // ended.
 func (m *Mailbox) Close(why shm.Reason) {
-	h := m.hub
+	if m.end(why) {
+		m.hub.mu.Lock()
+		m.hub.setFree(m)
+		m.hub.mu.Unlock()
+	}
+}
+
+// end closes the mailbox and settles what is in it; it is false when somebody else did.
+func (m *Mailbox) end(why shm.Reason) bool {
 	w := m.state()
-	if w.incarnation() != m.incarnation || !m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) {
-		return
+	closed := uint64(makeState(m.incarnation, w.life(), stateClosed))
+	if w.incarnation() != m.incarnation || !w.open() || !m.rec[recState].CompareAndSwap(uint64(w), closed) {
+		return false
 	}
 	m.seal(why)
-	h.seg.Remove(m.index)
+	m.hub.seg.Remove(m.index)
 	m.wakeRoom()
-	h.mu.Lock()
-	h.closed[m.mask+1] = append(h.closed[m.mask+1], m.index)
-	h.mu.Unlock()
+	return true
 }
+
+// setFree makes a mailbox that was ended available for its next use. The caller has the hub's lock.
+func (h *Hub) setFree(m *Mailbox) { h.closed[m.mask+1] = append(h.closed[m.mask+1], m.index) }
 
 // seal settles what the closed ring holds and moves every slot to the next lap, in order. A sender that saw the mailbox
 // open loaded its slot word before; so either its compare-and-swap came first, and seal finds the message, or it is

@@ -104,14 +104,24 @@ func (m *Message) Reply(b []byte) error {
 	return m.Answer(copy(room, b), 0, 0)
 }
 
-// Fail ends a call without a reply: its caller gets a *Failure with the reason and the text, which is cut where the frame ends.
+// Fail ends a call without a reply: its caller gets a *Failure with the reason and the text. A text for which there is no
+// memory is cut where the request's own frame ends.
 func (m *Message) Fail(why shm.Reason, text string) error {
-	if !m.end() {
+	if m.over {
 		return ErrReplied
 	}
-	m.dropBody()
-	n := copy(m.Frame.Payload(), text)
+	text = text[:min(len(text), m.Largest())]
+	room, err := m.Room(len(text))
+	if err != nil {
+		room = m.Frame.Payload()
+	}
+	n := copy(room, text)
+	m.over = true
 	m.Frame.SetReply(uint32(n), 0, 0)
+	if !m.body.IsZero() {
+		m.Frame.Attach(m.body)
+		m.body = shm.Frame{}
+	}
 	return m.finish(shm.Failed, why, shm.Detail)
 }
 

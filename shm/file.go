@@ -13,24 +13,27 @@ import (
 // A file backing outlives the processes. Its owner holds a lock on "PATH.lock", a file of its own: closing another
 // descriptor of the segment, or a child that inherits one, must not drop or keep the lock.
 
-// createFile makes a file of size bytes at path, every page reserved. A segment that a dead owner left there is set aside
-// under a name of its own, never read and never deleted; one of a living owner is ErrInUse. The lock lives as long as the
+// openFile takes over what a dead owner left at path, or sets it aside, under a name of its own, never read and never
+// deleted, and makes a new file with every page reserved. One of a living owner is ErrInUse. The lock lives as long as the
 // second file.
-func createFile(path string, size int64) (f, lock *os.File, err error) {
+func openFile(path string, g *geometry) (f, lock *os.File, left bool, err error) {
 	lock, err = lockFile(path)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
+	}
+	if f, left = takeOver(path, g); left {
+		return f, lock, true, nil
 	}
 	aside := fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano())
 	if err = os.Rename(path, aside); err == nil || errors.Is(err, os.ErrNotExist) {
-		f, err = reserveFile(path, size)
+		f, err = reserveFile(path, g.size)
 	}
 	if err != nil {
 		_ = os.Remove(lock.Name())
 		closeFile(lock)
-		return nil, nil, err
+		return nil, nil, false, err
 	}
-	return f, lock, nil
+	return f, lock, false, nil
 }
 
 func reserveFile(path string, size int64) (*os.File, error) {

@@ -70,7 +70,7 @@ func TestFileBacking(t *testing.T) {
 	must(t, again.Close())
 }
 
-// What an owner left that did not end in order is set aside and not touched.
+// What an owner left that did not end in order is taken over: its names stay, its processes are condemned.
 func TestFileOfOneThatDidNotEnd(t *testing.T) {
 	needShared(t)
 	testkit.NoLeaks(t)
@@ -78,12 +78,59 @@ func TestFileOfOneThatDidNotEnd(t *testing.T) {
 	path := filepath.Join(dir, "segment")
 	s, err := Create(fileOptions(path))
 	must(t, err)
+	must(t, s.Insert("a", 0))
+	must(t, s.Insert("b", 1))
+	must(t, s.Insert("torn", 2))
+	s.nameWord(2, nameVersion).Add(1) // it died while it wrote the third
+	was := s.Info().Instance
 	must(t, s.Close())
 	wantFiles(t, dir, "segment", "segment.lock")
+	again, err := Create(fileOptions(path))
+	must(t, err)
+	wantFiles(t, dir, "segment", "segment.lock")
+	if !again.Recovered() || len(again.Orphans()) != 1 || again.Self() == again.Orphans()[0].Index() {
+		t.Errorf("recovered %v, orphans %v, self %d", again.Recovered(), again.Orphans(), again.Self())
+	}
+	if m, ok := again.Lookup("b"); !ok || m != 1 {
+		t.Errorf("b is mailbox %d, %v", m, ok)
+	}
+	if m, ok := again.Lookup("torn"); ok {
+		t.Errorf("a torn name is mailbox %d", m)
+	}
+	if again.Info().Instance == was {
+		t.Error("the instance is that of the old owner: its values would be taken for ours")
+	}
+	for _, p := range again.Orphans() {
+		if !again.Release(p) {
+			t.Errorf("process %v is not condemned", p)
+		}
+	}
+	if _, err := again.Check(); err != nil {
+		t.Error(err)
+	}
+	again.End()
+	must(t, again.Close())
+	wantFiles(t, dir)
+}
+
+// A file of another size is set aside and not touched.
+func TestFileOfAnotherSize(t *testing.T) {
+	needShared(t)
+	testkit.NoLeaks(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "segment")
+	o := fileOptions(path)
+	o.Mailboxes = 7
+	s, err := Create(o)
+	must(t, err)
+	must(t, s.Close())
 	old, err := os.ReadFile(path)
 	must(t, err)
 	again, err := Create(fileOptions(path))
 	must(t, err)
+	if again.Recovered() {
+		t.Error("a segment of another size was taken over")
+	}
 	wantFiles(t, dir, "segment", "segment.*.old", "segment.lock")
 	kept, err := filepath.Glob(path + ".*.old")
 	must(t, err)
@@ -117,7 +164,10 @@ func TestFileOwnerIsKilled(t *testing.T) {
 	kill(t, cmd)
 	s, err := Create(fileOptions(path))
 	must(t, err)
-	wantFiles(t, dir, "segment", "segment.*.old", "segment.lock")
+	wantFiles(t, dir, "segment", "segment.lock")
+	if !s.Recovered() {
+		t.Error("what a killed owner left was not taken over")
+	}
 	s.End()
 	must(t, s.Close())
 }

@@ -243,7 +243,7 @@ func TestRuntimeDirRefused(t *testing.T) {
 			if _, err := RuntimeDir(); err == nil {
 				t.Error("accepted")
 			}
-			if _, err := Programs(); err == nil {
+			if _, err := Published(); err == nil {
 				t.Error("programs were listed from it")
 			}
 			if _, err := sharedSegment(t).Publish(""); err == nil {

@@ -22,6 +22,8 @@ type Segment struct {
 	lock     *os.File // of a file backing, while its owner lives
 	readOnly bool
 	owner    bool
+	self     uint32      // the owner's entry, in the owner
+	orphans  []ProcessID // of the owner before, that died
 
 	header    []atomic.Uint64
 	processes []atomic.Uint64
@@ -38,17 +40,19 @@ type Segment struct {
 	closed  atomic.Bool
 }
 
-// Create makes a segment. The calling process owns it and has entry 0 of the process table.
+// Create makes a segment, or takes over the file that a dead owner left. The calling process owns it and has entry Self of the
+// process table.
 func Create(o Options) (*Segment, error) {
 	g, err := o.geometry()
 	if err != nil {
 		return nil, err
 	}
 	var file, lock *os.File
+	left := false // by an owner that died
 	switch {
 	case o.Heap:
 	case o.File != "":
-		if file, lock, err = createFile(o.File, g.size); err != nil {
+		if file, lock, left, err = openFile(o.File, g); err != nil {
 			return nil, err
 		}
 	default:
@@ -63,18 +67,27 @@ func Create(o Options) (*Segment, error) {
 		return nil, err
 	}
 	s.owner, s.lock = true, lock
-	s.writeHeader(o.Name)
+	if left {
+		err = s.recover(o.Name)
+	} else {
+		s.writeHeader(o.Name)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
 	if file != nil && o.File == "" {
 		if err := sys.Seal(file); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
-	if _, err := s.Grant("main"); err != nil {
+	id, err := s.Grant("main")
+	if err == nil {
+		err = s.Enter(id.Index())
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if err := s.Enter(0); err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
+	s.self = id.Index()
 	return s, nil
 }
 
@@ -155,36 +168,42 @@ func attach(f *os.File, readOnly bool) (*Segment, error) {
 
 // readGeometry reads the header from the file, not from a mapping, so that every number is a private copy from the start.
 func readGeometry(f *os.File) (*geometry, error) {
+	g, _, err := readHeader(f)
+	return g, err
+}
+
+// readHeader also returns in which boot of the machine the segment was made.
+func readHeader(f *os.File) (g *geometry, boot uint64, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	buf := make([]byte, headerSize)
 	if _, err := f.ReadAt(buf, 0); err != nil {
-		return nil, fmt.Errorf("shm: %s has no header: %w", f.Name(), ErrIncompatible)
+		return nil, 0, fmt.Errorf("shm: %s has no header: %w", f.Name(), ErrIncompatible)
 	}
 	word := func(i int) uint64 { return binary.NativeEndian.Uint64(buf[i*wordSize:]) }
 	switch {
 	case word(hdrMagic) != magic:
-		return nil, fmt.Errorf("shm: %s is not a segment (it starts with %x): %w", f.Name(), buf[:8], ErrIncompatible)
+		return nil, 0, fmt.Errorf("shm: %s is not a segment (it starts with %x): %w", f.Name(), buf[:8], ErrIncompatible)
 	case word(hdrABI) != ABI:
-		return nil, fmt.Errorf("shm: %s has ABI %d, this program ABI %d: %w", f.Name(), word(hdrABI), ABI, ErrIncompatible)
+		return nil, 0, fmt.Errorf("shm: %s has ABI %d, this program ABI %d: %w", f.Name(), word(hdrABI), ABI, ErrIncompatible)
 	case word(hdrLayout) != layoutHash:
-		return nil, fmt.Errorf("shm: %s has layout %x, this program %x: %w", f.Name(), word(hdrLayout), layoutHash, ErrIncompatible)
+		return nil, 0, fmt.Errorf("shm: %s has layout %x, this program %x: %w", f.Name(), word(hdrLayout), layoutHash, ErrIncompatible)
 	}
-	g := &geometry{
+	g = &geometry{
 		processes: int64(word(hdrProcesses)), mailboxes: int64(word(hdrMailboxes)), ringWords: int64(word(hdrRingWords)),
 		spans: int64(word(hdrSpans)), maxMessage: int64(word(hdrMaxMessage)),
 	}
 	if err := g.check(); err != nil {
-		return nil, fmt.Errorf("shm: %s: %w: %w", f.Name(), err, ErrCorrupt)
+		return nil, 0, fmt.Errorf("shm: %s: %w: %w", f.Name(), err, ErrCorrupt)
 	}
 	g.lay()
 	if g.size != int64(word(hdrSize)) || g.size != info.Size() {
-		return nil, fmt.Errorf("shm: %s has %d bytes, its header says %d and its tables need %d: %w",
+		return nil, 0, fmt.Errorf("shm: %s has %d bytes, its header says %d and its tables need %d: %w",
 			f.Name(), info.Size(), word(hdrSize), g.size, ErrCorrupt)
 	}
-	return g, nil
+	return g, word(hdrBoot), nil
 }
 
 // Close lets go of the mapping. It does not wait for others: a view that is still held reads zeros from now on. The owner
@@ -218,6 +237,12 @@ func (s *Segment) File() *os.File { return s.file }
 
 // Owned reports whether this process created the segment.
 func (s *Segment) Owned() bool { return s.owner }
+
+// Self is the owner's entry of the process table.
+func (s *Segment) Self() uint32 { return s.self }
+
+// Durable reports whether the segment is a file that outlives its owner.
+func (s *Segment) Durable() bool { return s.lock != nil }
 
 // Shared reports whether other processes can attach.
 func (s *Segment) Shared() bool { return s.file != nil }

@@ -85,11 +85,14 @@ func (r *root) open() error {
 		return err
 	}
 	r.seg = seg
-	r.hub = mailbox.Join(seg, 0)
+	r.hub = mailbox.Join(seg, seg.Self())
 	r.sys = actor.NewSystem(actor.SystemOptions{Hub: r.hub, AlwaysEncode: r.spec.AlwaysEncode, Close: func() error { return r.close(nil) }})
 	roots.Store(r.sys, r)
 	r.spawner = newSpawner()
 	if r.letters, err = openLetters(r); err != nil {
+		return err
+	}
+	if err := r.hub.Recover(); err != nil { // of an owner that died; nothing in a new segment
 		return err
 	}
 	members, err := r.members(r.spec.Children)
@@ -100,6 +103,7 @@ func (r *root) open() error {
 	if err := r.startAdmin(); err != nil {
 		return err
 	}
+	r.hub.CloseUnclaimed()
 	if !seg.Shared() {
 		return nil
 	}

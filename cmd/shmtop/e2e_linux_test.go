@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -11,8 +14,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+
+	"charm.land/lipgloss/v2"
 
 	"github.com/shmactor/shmactor/internal/testkit"
+	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -231,6 +238,64 @@ func TestAnotherUser(t *testing.T) {
 	if os.Getuid() != 0 {
 		if _, complaint, status := shmtop(t, "1"); status != exitNoProgram || !strings.Contains(complaint, "belongs to") {
 			t.Errorf("status %d, %q", status, complaint)
+		}
+	}
+}
+
+// Whatever stands in a segment, it is drawn: no panic, no endless loop, no line of another width, nothing that the terminal
+// would take for a command.
+func TestScribbledSegment(t *testing.T) {
+	testkit.NoLeaks(t)
+	seg, err := shm.Create(shm.Options{Name: "scribbled", Mailboxes: 64, Processes: 4, MessageBytes: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = seg.Close() }()
+	hub := mailbox.Join(seg, 0)
+	for i := range 32 {
+		m, err := hub.Create(fmt.Sprint("box/", i), 16, 0)
+		for k := 0; k < i && k < 16 && err == nil; k++ {
+			err = m.TrySendBytes([]byte("x"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	hub.Close(mailbox.ErrSystemEnded) // nobody sleeps in what is scribbled over
+	p := shm.Program{PID: os.Getpid(), Start: seg.Info().OwnerStart, FD: int(seg.File().Fd())}
+	ro, err := p.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ro.Close() }()
+	clean := make([]byte, seg.Size())
+	if _, err := seg.File().ReadAt(clean, 0); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(20) {
+		s := newSampler(p, ro)
+		m := after(screen(120, 40), sampleMsg{s.next()})
+		rng := rand.New(rand.NewPCG(seed, 2))
+		for range 3 {
+			dirty := bytes.Clone(clean)
+			for range 1 + rng.IntN(len(dirty)/4) {
+				dirty[rng.IntN(len(dirty))] = byte(rng.Uint32())
+			}
+			if seed%4 != 0 { // it would say that the program has ended
+				copy(dirty[:4096], clean)
+			}
+			if _, err := seg.File().WriteAt(dirty, 0); err != nil {
+				t.Fatal(err)
+			}
+			m = after(m, sampleMsg{s.next()}, "s", "d")
+			for i, line := range strings.Split(m.View().Content, "\n") {
+				if lipgloss.Width(line) != 120 || strings.ContainsFunc(bare(line), unicode.IsControl) {
+					t.Fatalf("seed %d: line %d: %q", seed, i, line)
+				}
+			}
+			if err := errors.Join(writePage(io.Discard, m), writeJSON(io.Discard, m)); err != nil {
+				t.Fatalf("seed %d: %v", seed, err)
+			}
 		}
 	}
 }

@@ -92,7 +92,7 @@ func show(o options, stdout *os.File) error {
 		return page(ctx, o, s, stdout)
 	}
 	stop() // the live screen has its own way to end
-	return watch(o, s)
+	return watch(o, s, stdout)
 }
 
 // live reports whether the screen can be drawn there.
@@ -114,14 +114,17 @@ func page(ctx context.Context, o options, s *sampler, w io.Writer) error {
 }
 
 // watch runs the live screen until the user leaves it.
-func watch(o options, s *sampler) error {
+func watch(o options, s *sampler, stdout *os.File) error {
 	m := newModel(o, s.next())
 	m.sample = func() tea.Msg { return sampleMsg{s.next()} }
+	if w, h, err := term.GetSize(stdout.Fd()); err == nil { // the first frame need not wait to be told
+		m.width, m.height = w, h
+	}
 	env := os.Environ()
 	if o.noColor {
 		env = append(env, "NO_COLOR=1")
 	}
-	_, err := tea.NewProgram(m, tea.WithEnvironment(env), tea.WithFPS(framesPerSecond)).Run()
+	_, err := tea.NewProgram(m, tea.WithOutput(stdout), tea.WithEnvironment(env), tea.WithFPS(framesPerSecond)).Run()
 	if errors.Is(err, tea.ErrInterrupted) {
 		return nil
 	}

@@ -53,11 +53,15 @@ func matching(all []shm.Program, what string) (found []shm.Program) {
 	return found
 }
 
+// several says that what was given does not name one program.
 func several(found []shm.Program, what string) string {
-	if what == "" {
+	switch {
+	case what == "":
 		return fmt.Sprintf("%d programs run", len(found))
+	case strconv.Itoa(found[0].PID) == what:
+		return fmt.Sprintf("process %s has %d segments, each with a name", what, len(found))
 	}
-	return fmt.Sprintf("%d programs have the name %q, but each has its pid", len(found), what)
+	return fmt.Sprintf("%d programs have the name %q, each with its pid", len(found), what)
 }
 
 // explain says what to do about a program that cannot be opened.

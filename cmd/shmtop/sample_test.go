@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"os"
 	"runtime"
@@ -9,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	tea "charm.land/bubbletea/v2"
 
 	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/mailbox"
@@ -178,9 +181,26 @@ func TestStates(t *testing.T) {
 		t.Fatal(err)
 	}
 	want("its process is dead", stateDown, "w1")
-	if _, now := s.row("a"); now.totals.workers != 0 || now.totals.wanted != 1 {
-		t.Errorf("workers %d of %d", now.totals.workers, now.totals.wanted)
+	if _, now := s.row("a"); now.totals.workers != 0 || now.totals.wanted != 1 || now.alerts[0].text != "1 mailbox, 2 queued" {
+		t.Errorf("workers %d of %d, %+v", now.totals.workers, now.totals.wanted, now.alerts)
 	}
+
+	if id, err = s.seg.Grant("w1"); err != nil || s.seg.Enter(id.Index()) != nil {
+		t.Fatal(err)
+	}
+	w1 = mailbox.Join(s.seg, id.Index())
+	if there, err = w1.Open("a"); err != nil {
+		t.Fatal(err)
+	}
+	r = there.Receiver()
+	want("its worker was started again", stateFull, "w1")
+	s.take(r, 2)
+	want("and handles what was left", stateIdle, "w1")
+	if now := s.next(); now.totals.workers != 1 || now.totals.wanted != 1 || len(now.alerts) != 0 {
+		t.Errorf("workers %d of %d, %+v", now.totals.workers, now.totals.wanted, now.alerts)
+	}
+	r.Close()
+	w1.Close(mailbox.ErrSystemEnded)
 }
 
 func TestAlerts(t *testing.T) {
@@ -309,5 +329,30 @@ func TestSeenWaiting(t *testing.T) {
 		if got.age != c.want || got.ageAtLeast != (c.want > 0) {
 			t.Errorf("%s: %v, want %v", c.name, got.age, c.want)
 		}
+	}
+}
+
+func BenchmarkSample(b *testing.B) {
+	for _, n := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			seg, err := shm.Create(shm.Options{Heap: true, Mailboxes: n, RingBytes: int64(n) * 16})
+			if err != nil {
+				b.Fatal(err)
+			}
+			hub := mailbox.Join(seg, 0)
+			defer hub.Close(mailbox.ErrSystemEnded)
+			for i := range n {
+				if _, err := hub.Create(fmt.Sprintf("session/%06d", i), 2, 0); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s := newSampler(shm.Program{PID: os.Getpid(), Start: seg.Info().OwnerStart}, seg)
+			m := after(newModel(options{sort: defaultSorting}, s.next()), tea.WindowSizeMsg{Width: 100, Height: 30})
+			b.ReportAllocs()
+			for b.Loop() {
+				m = after(m, sampleMsg{s.next()})
+				_ = m.View()
+			}
+		})
 	}
 }

@@ -54,7 +54,7 @@ func (m *model) line(l layout, position int) string {
 			used++
 		}
 		text, style := c.cell(r, &painter{theme: t, totals: m.totals, width: c.width})
-		text = pad(text, c.width, c.left)
+		text = pad(cut(text, c.width, t.more), c.width, c.left)
 		if chosen {
 			style = lipgloss.Style{}
 		}

@@ -143,7 +143,10 @@ func (m *model) totalsLine() string {
 	s, t := m.shown, &m.theme
 	plain := lipgloss.Style{}
 	workers, style := fmt.Sprintf("%d/%d", s.totals.workers, s.totals.wanted), plain
-	if s.totals.workers < s.totals.wanted {
+	switch {
+	case s.totals.wanted == 0:
+		workers, style = "none", t.dim
+	case s.totals.workers < s.totals.wanted:
 		style = t.bad
 	}
 	in, out := rate(s.totals.inRate)+"/s", rate(s.totals.outRate)+"/s"

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
@@ -47,7 +48,8 @@ func main() {
 
 // run is the program; it returns its exit status. It is told to end by ctx.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	err := command(ctx, args, stdin, stdout)
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: slog.LevelWarn})) // tells of restarts
+	err := command(ctx, args, stdin, stdout, logger)
 	switch {
 	case err == nil:
 		return 0
@@ -65,7 +67,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 var errUsage = errors.New("bad command line")
 
 // command finds out what to do, and does it.
-func command(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer) error {
+func command(ctx context.Context, args []string, stdin io.Reader, stdout io.Writer, logger *slog.Logger) error {
 	var p placement
 	flags := newFlags()
 	flags.BoolVar(&p.workers, "workers", false, "")
@@ -78,9 +80,9 @@ func command(ctx context.Context, args []string, stdin io.Reader, stdout io.Writ
 	case mode == "call" && !*interactive && p == (placement{}):
 		return call(ctx, flags.Args()[1:], stdout)
 	case mode == "serve" && !*interactive && flags.NArg() == 1:
-		return serve(ctx, p, stdout)
+		return serve(ctx, p, stdout, logger)
 	case mode == "" && *interactive:
-		return session(ctx, p, stdin, stdout)
+		return session(ctx, p, stdin, stdout, logger)
 	case mode == "": // it shows both, with a keeper and without
 		return demo(ctx, p.workers, stdout)
 	}

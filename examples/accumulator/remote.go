@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 const defaultWait = 5 * time.Second
 
 // serve runs the accumulator for other programs until it is told to end.
-func serve(ctx context.Context, p placement, stdout io.Writer) error {
+func serve(ctx context.Context, p placement, stdout io.Writer, logger *slog.Logger) error {
 	if runtime.GOOS != "linux" {
 		return fmt.Errorf("serve needs Linux: nobody could attach: %w", errors.ErrUnsupported)
 	}
-	sys, err := p.start(ctx, systemName, nil)
+	sys, err := p.start(ctx, systemName, logger)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return nil // told to end before all had started; what had was stopped again

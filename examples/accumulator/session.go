@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -14,8 +15,8 @@ import (
 
 // session reads orders, one a line, until "quit", the end of the input, or Ctrl-C. Meanwhile other programs can call its
 // accumulator too, and shmtop shows it.
-func session(ctx context.Context, p placement, stdin io.Reader, stdout io.Writer) (err error) {
-	sys, err := p.start(ctx, systemName, nil)
+func session(ctx context.Context, p placement, stdin io.Reader, stdout io.Writer, logger *slog.Logger) (err error) {
+	sys, err := p.start(ctx, systemName, logger)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return nil // told to end before all had started; what had was stopped again

@@ -1,0 +1,117 @@
+package shm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/shmactor/shmactor/internal/sys"
+)
+
+// A file that a dead owner left is taken over by the next start with the same sizes: its processes are ended and awaited, its
+// names kept, its frames left to the sweep. Another boot, ABI, layout or size: the file is set aside under a name of its own,
+// never read and never deleted.
+
+// takeOver opens the file at path if it holds a segment of this boot with exactly this geometry.
+func takeOver(path string, g *geometry) (*os.File, bool) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, false
+	}
+	found, boot, err := readHeader(f)
+	if err != nil || *found != *g || boot != Hash(sys.BootID()) {
+		closeFile(f)
+		return nil, false
+	}
+	return f, true
+}
+
+// recover makes a segment that a dead owner left this process's own: nobody else is at work in it when it returns. The dead
+// processes stay in the table, condemned, until they are swept.
+func (s *Segment) recover(name string) error {
+	for i := range uint32(s.geo.processes) {
+		p, _ := s.Process(i)
+		if p.State == ProcFree {
+			continue
+		}
+		if err := endProcess(p); err != nil {
+			return err
+		}
+		s.process(i)[procWord].Store(procWordOf(p.ID.Life(), ProcDead))
+		s.orphans = append(s.orphans, p.ID)
+	}
+	s.header[hdrEnded].Store(0)
+	s.header[hdrWanted].Store(0)
+	s.writeHeader(name)
+	return s.reindex()
+}
+
+// endTime is how long a process of a dead owner may take to die of SIGKILL.
+const endTime = 10 * time.Second
+
+// endProcess kills a process of the old table, if it is still there, and waits for its end.
+func endProcess(p ProcessInfo) error {
+	if p.PID == 0 || p.PID == os.Getpid() {
+		return nil
+	}
+	h, err := sys.OpenProcess(p.PID, p.Start)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	late := time.AfterFunc(endTime, func() { _ = h.Close() })
+	err = errors.Join(h.Kill(), h.Wait())
+	if !late.Stop() {
+		return fmt.Errorf("shm: process %d of the last owner does not end: %w", p.PID, ErrInUse)
+	}
+	return errors.Join(err, h.Close())
+}
+
+// reindex builds the index of names anew: its owner may have died between two words of it. A name that is torn, or there
+// twice, is dropped.
+func (s *Segment) reindex() error {
+	var names []string
+	for m := range uint32(s.geo.mailboxes) {
+		names = append(names, s.wholeName(m))
+	}
+	for i := range s.index {
+		s.index[i].Store(slotEmpty)
+	}
+	for m, name := range names {
+		s.clearName(uint32(m))
+		if name == "" {
+			continue
+		}
+		if err := s.Insert(name, uint32(m)); err != nil && !errors.Is(err, ErrNameTaken) {
+			return err
+		}
+	}
+	return nil
+}
+
+// wholeName is the name of a mailbox, empty when its owner died while it wrote it.
+func (s *Segment) wholeName(m uint32) string {
+	if s.nameWord(m, nameVersion).Load()%2 != 0 {
+		return ""
+	}
+	name := s.Name(m)
+	if CheckName(name) != nil || s.nameWord(m, nameHash).Load() != Hash(name) {
+		return ""
+	}
+	return name
+}
+
+func (s *Segment) clearName(m uint32) {
+	v := s.nameWord(m, nameVersion)
+	v.Store((v.Load() + 1) &^ 1)
+	s.writeName(m, 0, "")
+}
+
+// Orphans are the processes of the last owner, for the sweep; none in a segment that is new.
+func (s *Segment) Orphans() []ProcessID { return s.orphans }
+
+// Recovered reports whether the segment was left by an owner that died.
+func (s *Segment) Recovered() bool { return s.orphans != nil }
