@@ -17,6 +17,7 @@ import (
 const (
 	spinLooks    = 64                    // looks without yielding
 	spinTime     = 50 * time.Microsecond // then looks with yielding
+	spinYields   = 5                     // between two looks at the clock
 	spinsUseless = 8                     // so many useless spins in a row, and only one wait in spinEvery spins
 	spinEvery    = 16
 )
@@ -44,20 +45,19 @@ func (h *Hub) spin(done func() bool) bool {
 	}
 	defer s.busy.Store(false)
 	for end := time.Now().Add(spinTime); ; {
-		for range 4 {
-			if done() {
-				s.useless.Store(0)
-				return true
-			}
+		found := done()
+		for i := 0; i < spinYields && !found; i++ {
 			sys.Yield()
+			found = done()
 		}
-		if done() {
+		// A yield that lost the processor for a whole slice did not pay, even if the peer has answered meanwhile.
+		if late := time.Now().After(end); late {
+			s.useless.Add(1)
+			return found
+		}
+		if found {
 			s.useless.Store(0)
 			return true
-		}
-		if time.Now().After(end) {
-			s.useless.Add(1)
-			return false
 		}
 		runtime.Gosched()
 	}
