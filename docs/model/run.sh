@@ -60,8 +60,12 @@ one) # a line of the lists below, called by xargs
 *.pml)
 	check "$tmp/x" "$@"
 	cat "$tmp/x/out"
-	cd "$tmp/x" && [ -e "$1.trail" ] && spin -t -p -g "$@" 2>/dev/null
-	exit
+	cd "$tmp/x" || exit 2
+	model=$1
+	shift
+	[ ! -e "$model.trail" ] && exit
+	spin -t -p -g "$@" "$model"
+	exit 1
 	;;
 esac
 
