@@ -31,7 +31,7 @@ type Info struct {
 	Incarnation uint32 // which use of the mailbox
 	Name        string // empty while it is being closed
 	Hash, Kind  uint64
-	Restarts    uint32
+	Restarts    uint32 // lives of its actor after the first
 	Open        bool
 	Corrupt     bool // its record names no ring that could be: depth and totals are not known
 
@@ -124,7 +124,7 @@ func (in *Inspector) mailbox(i uint32, rec []atomic.Uint64) (m Info, ok bool) {
 	}
 	m = Info{
 		Index: i, Incarnation: state.incarnation(), Name: name.text, Hash: name.hash, Kind: rec[recKind].Load(),
-		Restarts: state.life(), Open: state.open(),
+		Restarts: max(1, state.life()) - 1, Open: state.open(),
 		Refused: rec[recRefused].Load(), Handled: rec[recHandled].Load(), Errors: rec[recErrors].Load(),
 		Crashes: rec[recCrashes].Load(), Expired: rec[recExpired].Load(), Abandoned: rec[recAbandoned].Load(),
 		Dead: rec[recDead].Load(), Stale: rec[recStale].Load(),

@@ -98,6 +98,7 @@ func TestInspect(t *testing.T) {
 	r.Counted(HandlerFailed)
 	r.Counted(HandlerCrashed)
 	r.Counted(DeadlinePassed)
+	a.NextLife() // the first
 	a.NextLife()
 	got, snap := s.see("a")
 	want := Info{

@@ -39,6 +39,10 @@ type alertKey struct {
 // memoryLow is the part of the message memory from which on an alert is given.
 const memoryLow = 0.9
 
+// stillFull is how full a mailbox that was full has to be for its alert to last: it would flicker otherwise, as each message
+// that is taken makes room for one.
+const stillFull = 0.9
+
 // alerts finds what somebody should look at, the worst first and then the oldest.
 func (s *sampler) alerts(now *sample) []alert {
 	var all []alert
@@ -50,7 +54,9 @@ func (s *sampler) alerts(now *sample) []alert {
 		add(alertMemory, "memory", fmt.Sprintf("messages fill %s of %s", size(used), size(now.frames.Total)))
 	}
 	for i := range now.rows {
-		if r := &now.rows[i]; r.state == stateFull {
+		r := &now.rows[i]
+		_, before := s.since[alertKey{alertFull, r.label}]
+		if r.state == stateFull || before && r.fill() >= stillFull {
 			add(alertFull, r.label, fullText(r))
 		}
 	}

@@ -50,7 +50,9 @@ var columns = []column{
 
 const (
 	nameColumn   = 0
-	nameWidest   = 24  // up to this a name gets its room before further columns come in
+	workerColumn = 1
+	nameWidest   = 20  // up to this a name gets its room before further columns come in
+	workerWidest = 12  // so does the name of a worker
 	coreLeaves   = 6   // columns above this come in only when names have their room
 	gutter       = 1   // in front of the rows
 	margin       = 2   // behind them, where the mark of hidden columns is
@@ -69,27 +71,36 @@ type layout struct {
 	hidden bool // not all columns are shown
 }
 
-// lay chooses the columns for a width. Names are up to longest cells wide: the core of the columns comes in before they have
-// all their room, the others after it.
-func lay(width, longest int) layout {
-	name := columns[nameColumn].width
+// wide is how wide the widest texts are: of the names, and of the workers.
+type wide struct{ name, worker int }
+
+// lay chooses the columns for a width. The core of the columns comes in before texts have all their room, the others after
+// it.
+func lay(width int, texts wide) layout {
+	name, worker := columns[nameColumn].width, columns[workerColumn].width
 	room := width - gutter - margin - name
 	shown := make([]bool, len(columns))
 	shown[nameColumn] = true
 	for _, i := range byLeaving() {
 		c := &columns[i]
-		wanted := c.width + 1
+		grown, forWorkers := 0, 0
 		if c.leaves > coreLeaves {
-			wanted += max(0, min(longest, nameWidest)-name)
+			forWorkers = max(0, min(texts.worker, workerWidest)-worker)
+			grown = max(0, min(texts.name, nameWidest)-name)
 		}
-		if room < wanted {
+		if room < c.width+1+grown+forWorkers {
 			break // none that leaves earlier comes in
 		}
-		name, room = name+wanted-c.width-1, room-wanted
+		room -= c.width + 1 + grown + forWorkers
+		name, worker = name+grown, worker+forWorkers
 		shown[i] = true
 	}
-	grow := max(0, min(room, longest-name))
-	return place(shown, name+grow, max(0, room-grow))
+	if shown[workerColumn] {
+		more := max(0, min(room, min(texts.worker, workerWidest)-worker))
+		worker, room = worker+more, room-more
+	}
+	more := max(0, min(room, texts.name-name))
+	return place(shown, wide{name + more, worker}, room-more)
 }
 
 // byLeaving returns the columns in the order in which they come in.
@@ -104,7 +115,7 @@ func byLeaving() []int {
 	return all
 }
 
-func place(shown []bool, nameWidth, room int) layout {
+func place(shown []bool, texts wide, room int) layout {
 	var l layout
 	at := gutter
 	for i := range columns {
@@ -114,9 +125,12 @@ func place(shown []bool, nameWidth, room int) layout {
 		}
 		c := &columns[i]
 		w := c.width
-		if i == nameColumn {
-			w = nameWidth
-		} else if c.widest > 0 {
+		switch {
+		case i == nameColumn:
+			w = texts.name
+		case i == workerColumn:
+			w = texts.worker
+		case c.widest > 0:
 			w += min(room, c.widest-c.width)
 		}
 		l.placed = append(l.placed, placed{c, at, w})
@@ -153,7 +167,7 @@ func nameCell(r *row, p *painter) (string, lipgloss.Style) {
 }
 
 func workerCell(r *row, p *painter) (string, lipgloss.Style) {
-	text := cut(p.label(r.worker), p.width, p.more)
+	text := cutFront(p.label(r.worker), p.width, p.more) // they differ at their ends
 	if r.state == stateDown {
 		return text, p.bad
 	}

@@ -171,6 +171,19 @@ func cut(s string, width int, mark string) string {
 	return s[:end] + mark
 }
 
+// cutFront shortens s as cut does, at its beginning.
+func cutFront(s string, width int, mark string) string {
+	if lipgloss.Width(s) <= width {
+		return s
+	}
+	for i := range s {
+		if lipgloss.Width(s[i:])+lipgloss.Width(mark) <= width {
+			return mark + s[i:]
+		}
+	}
+	return cut(mark, width, "")
+}
+
 // pad fills s up to a width of cells, on its right if left is true.
 func pad(s string, width int, left bool) string {
 	blank := strings.Repeat(" ", max(0, width-lipgloss.Width(s)))

@@ -122,6 +122,20 @@ func TestCutAndPad(t *testing.T) {
 	}
 }
 
+func TestCutFront(t *testing.T) {
+	for _, c := range []struct {
+		s     string
+		width int
+		want  string
+	}{
+		{"worker-1", 8, "worker-1"}, {"worker-1", 5, "…er-1"}, {"worker-1", 1, "…"}, {"worker-1", 0, ""}, {"日本語", 4, "…語"},
+	} {
+		if got := cutFront(c.s, c.width, "…"); got != c.want {
+			t.Errorf("cutFront(%q, %d) = %q, want %q", c.s, c.width, got, c.want)
+		}
+	}
+}
+
 func TestBar(t *testing.T) {
 	th := newTheme(true, false)
 	for part, want := range map[float64]string{

@@ -20,7 +20,7 @@ type model struct {
 	shown  *sample // the picture
 	latest *sample // what came in since, while the picture is held
 	rows   []int32 // indexes of the shown rows, in their order
-	names  int     // width of the longest name that there was
+	texts  wide    // the widest that there were
 	totals bool    // instead of rates
 	paused bool
 
@@ -74,7 +74,8 @@ func (m model) sampled(s *sample) model {
 	m.shown, m.latest, m.paused = s, nil, false
 	m.peaks = m.peaks.applied(s.rows)
 	for i := range s.rows {
-		m.names = max(m.names, width(s.rows[i].label))
+		r := &s.rows[i]
+		m.texts = wide{max(m.texts.name, width(r.label)), max(m.texts.worker, width(r.worker))}
 	}
 	return m.arranged()
 }
@@ -113,7 +114,7 @@ func (m model) at(position int) *row { return &m.shown.rows[m.rows[position]] }
 func (m model) page() int { return max(1, m.height-headLines-footLines) }
 
 // layout is which columns are shown.
-func (m model) layout() layout { return lay(m.width, m.names) }
+func (m model) layout() layout { return lay(m.width, m.texts) }
 
 // applied sets the peaks that are shown, and returns what is known now.
 func (p peaks) applied(rows []row) peaks {

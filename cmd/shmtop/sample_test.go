@@ -267,6 +267,22 @@ func TestProcessIsGone(t *testing.T) {
 	}
 }
 
+// A mailbox that hovers about its capacity has one alert, not one every other sample.
+func TestFullAlertLasts(t *testing.T) {
+	s := newSampler(shm.Program{}, nil)
+	for i, c := range []struct {
+		depth int
+		since int // seconds after noon, -1 for no alert
+	}{{19, -1}, {20, 1}, {19, 1}, {18, 1}, {20, 1}, {17, -1}, {19, -1}, {20, 7}} {
+		r := rowOf(0, "a", "w1", 1, 1, c.depth, 20)
+		now := &sample{at: noon.Add(time.Duration(i) * time.Second), rows: []row{r}}
+		got := s.alerts(now)
+		if c.since < 0 && len(got) != 0 || c.since >= 0 && (len(got) != 1 || !got[0].since.Equal(noon.Add(time.Duration(c.since)*time.Second))) {
+			t.Errorf("sample %d: %+v", i, got)
+		}
+	}
+}
+
 func TestMemoryLow(t *testing.T) {
 	s := newSampled(t)
 	now := &sample{frames: shm.Usage{Total: 1 << 20}}

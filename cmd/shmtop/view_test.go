@@ -92,23 +92,23 @@ func TestSmallScreens(t *testing.T) {
 
 // Columns leave in one order, whatever the names are, and the mark says that some have left.
 func TestColumnsLeaveInOrder(t *testing.T) {
-	for _, longest := range []int{1, 16, 40} {
+	for _, texts := range []wide{{1, 1}, {16, 5}, {40, 5}, {20, 9}, {60, 60}} {
 		before := map[string]bool{}
 		for w := 300; w >= minWidth; w-- {
-			l := lay(w, longest)
+			l := lay(w, texts)
 			end, now := 0, map[string]bool{}
 			for _, c := range l.placed {
 				if c.at < end {
-					t.Fatalf("width %d, names %d: %s begins at %d, before %d", w, longest, c.title, c.at, end)
+					t.Fatalf("width %d, texts %v: %s begins at %d, before %d", w, texts, c.title, c.at, end)
 				}
 				end = c.at + c.width
 				now[c.title] = true
 				if len(before) > 0 && !before[c.title] {
-					t.Errorf("width %d, names %d: %q came in on a narrower screen", w, longest, c.title)
+					t.Errorf("width %d, texts %v: %q came in on a narrower screen", w, texts, c.title)
 				}
 			}
 			if end > w-margin {
-				t.Fatalf("width %d, names %d: the columns end at %d", w, longest, end)
+				t.Fatalf("width %d, texts %v: the columns end at %d", w, texts, end)
 			}
 			if l.hidden != (len(now) < len(columns)) {
 				t.Errorf("width %d: hidden is %v with %d of %d columns", w, l.hidden, len(now), len(columns))
@@ -117,11 +117,11 @@ func TestColumnsLeaveInOrder(t *testing.T) {
 		}
 		for _, title := range []string{"NAME", "STATE", "IN/s", "DEPTH"} {
 			if !before[title] {
-				t.Errorf("names %d: %s left", longest, title)
+				t.Errorf("texts %v: %s left", texts, title)
 			}
 		}
 	}
-	if l := lay(300, 16); l.hidden {
+	if l := lay(300, wide{16, 8}); l.hidden {
 		t.Error("a column has no room on 300 cells")
 	}
 }
@@ -145,7 +145,7 @@ func TestManyAlerts(t *testing.T) {
 	m := after(screen(100, 30), sampleMsg{s})
 	lines := strings.Split(drawn(m), "\n")
 	got := lines[len(lines)-2]
-	if !strings.Contains(got, "w4 down 6.2s: 1 mailbox, 12 queued") || !strings.Contains(got, "! audit/log full 4.1s") || !strings.Contains(got, " +") {
+	if !strings.Contains(got, "worker-4 down 6.2s: 1 mailbox, 12 queued") || !strings.Contains(got, "! audit/log full 4.1s") || !strings.Contains(got, " +") {
 		t.Errorf("%q", got)
 	}
 }

@@ -48,7 +48,7 @@ var rooms = map[string]room{
 	},
 	"supervisor": {
 		floor: 4,
-		may:   []string{"actor", "internal/codec", "internal/sys", "mailbox", "shm"},
+		may:   []string{"actor", "internal/sys", "mailbox", "shm"},
 	},
 
 	"actor": {
