@@ -210,7 +210,7 @@ func TestTinyTimeouts(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *scene) {
 		s.home.keep("a", s.kind)
 		const callers = 8
-		calls := 200_000 / callers / 5 / slower
+		calls := 200_000 / callers / 2 / slower
 		id := do(t, func(ctx context.Context, a *scripted) (int64, error) {
 			if a.sum++; a.sum%64 == 0 {
 				runtime.Gosched()

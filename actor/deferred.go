@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 
-	"github.com/shmactor/shmactor/internal/codec"
 	"github.com/shmactor/shmactor/mailbox"
+	"github.com/shmactor/shmactor/shm"
 )
 
 // Deferred is the duty to answer a call later, taken over from its handler by Defer. It may be kept, passed to another
@@ -66,12 +67,49 @@ func (d Deferred[R]) Reply(s *System, r R, err error) error {
 	if claimErr != nil {
 		return fmt.Errorf("actor: the deferred call is over: %w", claimErr)
 	}
-	ended := false
+	answered := false
 	defer func() {
-		if !ended { // a method of r or err has ended this goroutine
+		if !answered { // a method of r or err has ended this goroutine
 			_ = m.Fail(shm.Crashed, errGoexit.Error())
 		}
 	}()
-	defer func() { ended = true }()
-	return reply[R](&m, kept, r, err)
+	err = answerDeferred(&m, kept, r, err)
+	answered = true
+	return err
+}
+
+// answerDeferred answers a call that this process claimed; kept is nil when another process deferred it.
+func answerDeferred[R any](m *mailbox.Message, kept *deferredCall, r R, err error) error {
+	if kept != nil {
+		if _, ok := kept.shape.(answerer[R]); !ok {
+			err := errReplyType[R]()
+			return errors.Join(err, writeFault(m, err).send(m))
+		}
+		if kept.reply != nil {
+			kept.reply.(answerer[R]).answer(r, err)
+			return m.Answer(0, 0, statusLocal)
+		}
+	}
+	if err != nil {
+		return writeFault(m, err).send(m)
+	}
+	c, err := codecOf[R]()
+	if err != nil {
+		return errors.Join(err, writeFault(m, err).send(m))
+	}
+	w, err := writeValue(m, c, &r)
+	return errors.Join(err, w.send(m))
+}
+
+// forget takes what this process keeps of a deferred call, nil if that is nothing.
+func (s *System) forget(t mailbox.Token) *deferredCall {
+	v, ok := s.pending.LoadAndDelete(t)
+	if !ok {
+		return nil
+	}
+	c := v.(*deferredCall)
+	c.life.mu.Lock()
+	defer c.life.mu.Unlock()
+	delete(c.life.deferred, t)
+	return c
 }

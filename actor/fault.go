@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/shmactor/shmactor/internal/codec"
+	"github.com/shmactor/shmactor/shm"
 )
 
 // How an error crosses to another process: its text, the names of the registered errors that it is, and the bytes of the first
@@ -21,8 +22,8 @@ func RegisterError(name string, err error) error {
 	return err
 }
 
-// RegisterErrorType gives an error type a name, so that errors.As finds a value of it also in another process. It returns why the
-// type cannot be encoded, if it cannot.
+// RegisterErrorType gives an error type a name, so that errors.As finds a value of it also in another process. Of several
+// that an error has, the one that was registered first crosses. It returns why the type cannot be encoded, if it cannot.
 func RegisterErrorType[E error](name string) error {
 	c, err := codec.For[E]()
 	if err != nil {
@@ -31,13 +32,14 @@ func RegisterErrorType[E error](name string) error {
 	faults.mu.Lock()
 	defer faults.mu.Unlock()
 	faults.types = append(faults.types, errorType{
-		name: name,
-		encode: func(err error) ([]byte, bool) {
+		name: fmt.Sprintf("%s#%x", name, shm.Hash(c.TypeName())), // another build may have another type under the name
+		encode: func(err error) (b []byte, ok bool) {
+			defer func() { _ = recover() }() // of a method As or Unwrap
 			e, ok := errors.AsType[E](err)
 			if !ok {
 				return nil, false
 			}
-			b, encErr := c.Append(nil, &e)
+			b, encErr := appendTo(c, nil, &e)
 			return b, encErr == nil
 		},
 		decode: func(b []byte) (error, error) {
@@ -71,8 +73,16 @@ var faults = struct {
 	{"corrupt", ErrCorrupt}, {"deadline-exceeded", context.DeadlineExceeded}, {"canceled", context.Canceled},
 }}
 
+// registered returns what is registered now: the user's methods run without a lock.
+func registered() ([]sentinel, []errorType) {
+	faults.mu.RLock()
+	defer faults.mu.RUnlock()
+	return faults.sentinels, faults.types // they are only ever appended to
+}
+
 // fault is an error on its way.
 type fault struct {
+	_     struct{} `cbor:",toarray"`
 	Text  string
 	Is    []string
 	Type  string
@@ -90,22 +100,47 @@ var faultCodec = func() *codec.Codec[fault] {
 // maxFaultText is the longest text of an error that crosses, in bytes.
 const maxFaultText = 16 << 10
 
+// faultOf takes an error apart. Its methods are the user's, and may panic.
 func faultOf(err error) (f fault) {
 	f.Text = errorText(err)
-	faults.mu.RLock()
-	defer faults.mu.RUnlock()
-	for _, s := range faults.sentinels {
-		if errors.Is(err, s.err) {
+	sentinels, types := registered()
+	for _, s := range sentinels {
+		if is(err, s.err) {
 			f.Is = append(f.Is, s.name)
 		}
 	}
-	for _, t := range faults.types {
+	for _, t := range types {
 		if b, ok := t.encode(err); ok && len(b) <= maxFaultText {
 			f.Type, f.Value = t.name, b
 			break
 		}
 	}
 	return f
+}
+
+// is is errors.Is, also when a method of err panics.
+func is(err, target error) (yes bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, target)
+}
+
+// bytes encodes the fault in at most limit bytes. What has to give way: the value first, then the end of the text, then what
+// the error is.
+func (f fault) bytes(limit int) []byte {
+	for {
+		b, _ := faultCodec.Append(nil, &f) // strings and bytes: there is nothing to refuse
+		over := len(b) - limit
+		switch {
+		case over <= 0 || f.Type == "" && f.Text == "" && len(f.Is) == 0:
+			return b
+		case f.Type != "":
+			f.Type, f.Value = "", nil
+		case f.Text != "":
+			f.Text = f.Text[:max(0, len(f.Text)-over)]
+		default:
+			f.Is = f.Is[:len(f.Is)-1]
+		}
+	}
 }
 
 // errorText is err.Error(), also when that panics.
@@ -119,18 +154,18 @@ func errorText(err error) (text string) {
 	return text[:min(len(text), maxFaultText)]
 }
 
+// err puts the error together again.
 func (f fault) err() error {
 	e := &remoteError{text: f.Text}
-	faults.mu.RLock()
-	defer faults.mu.RUnlock()
+	sentinels, types := registered()
 	for _, name := range f.Is {
-		for _, s := range faults.sentinels {
+		for _, s := range sentinels {
 			if s.name == name {
 				e.is = append(e.is, s.err)
 			}
 		}
 	}
-	for _, t := range faults.types {
+	for _, t := range types {
 		if t.name == f.Type {
 			if v, err := t.decode(f.Value); err == nil {
 				e.is = append(e.is, v)

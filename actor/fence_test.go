@@ -3,6 +3,7 @@ package actor_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -73,12 +74,12 @@ func (s *scene) fence(t *testing.T, comeBack func() (int64, error), oneWay bool)
 	for range 20 {
 		s.works()
 	}
-	s.w.clean()
 	if oneWay {
 		if l := s.w.waitLetters(1); l[0].reason != shm.Stopped || l[0].to != "a" {
 			t.Errorf("the message in hand became %+v", l)
 		}
 	}
+	s.w.clean()
 }
 
 // What is given up may be in the user's codec instead of the handler.
@@ -140,62 +141,63 @@ func TestFenceInClose(t *testing.T) {
 // is left in either case.
 func TestFenceRace(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *scene) {
-		var replies, stops atomic.Int64
-		for i := range 300 / slower {
-			life := s.home.start("a", s.kind)
-			leave := make(chan struct{})
-			running := make(chan struct{}, 1)
-			n := do(t, func(context.Context, *scripted) (int64, error) {
-				running <- struct{}{}
-				<-leave
-				return int64(i), nil
-			})
-			got := call(func() (int64, error) { return s.run.Call(s.ctx(), s.ref, n) })
-			wait(t, running, "the handler runs")
-			var both sync.WaitGroup
-			both.Go(func() { close(leave) })
-			both.Go(func() { life.Stop(false, 0, 0) })
-			both.Wait()
-			switch o := wait(t, got, "the call ends"); {
-			case o.err == nil && o.res == int64(i):
-				replies.Add(1)
+		var replies, stops int
+		s.raceFences(t, func(_ context.Context, i int64) (int64, error) { return i, nil }, func(i int64, o outcome[int64]) {
+			switch {
+			case o.err == nil && o.res == i:
+				replies++
 			case errors.Is(o.err, actor.ErrStopped):
-				stops.Add(1)
+				stops++
 			default:
 				t.Errorf("%d: %d, %v", i, o.res, o.err)
 			}
-			wait(t, life.Done(), "the end")
-		}
-		s.w.clean()
-		t.Logf("%d replies, %d told", replies.Load(), stops.Load())
+		})
+		t.Logf("%d replies, %d told", replies, stops)
 	})
 }
 
-// The same, with a handler that defers its reply in that moment.
+// The same, with a handler that defers its reply in that moment: nobody ever replies.
 func TestFenceRacesDefer(t *testing.T) {
 	everywhere(t, func(t *testing.T, s *scene) {
-		for i := range 300 / slower {
-			life := s.home.start("a", s.kind)
-			leave := make(chan struct{})
-			running := make(chan struct{}, 1)
-			n := do(t, func(ctx context.Context, _ *scripted) (int64, error) {
-				running <- struct{}{}
-				<-leave
-				_, err := actor.Defer[int64](ctx)
-				return 0, err // nobody ever replies
-			})
-			got := call(func() (int64, error) { return s.run.Call(s.ctx(), s.ref, n) })
-			wait(t, running, "the handler runs")
-			var both sync.WaitGroup
-			both.Go(func() { close(leave) })
-			both.Go(func() { life.Stop(false, 0, 0) })
-			both.Wait()
-			if o := wait(t, got, "the call ends"); !errors.Is(o.err, actor.ErrStopped) {
+		s.raceFences(t, func(ctx context.Context, _ int64) (int64, error) {
+			_, err := actor.Defer[int64](ctx)
+			return 0, err
+		}, func(i int64, o outcome[int64]) {
+			if !errors.Is(o.err, actor.ErrStopped) {
 				t.Fatalf("%d: %d, %v", i, o.res, o.err)
 			}
-			wait(t, life.Done(), "the end")
-		}
+		})
 	})
+}
+
+// raceFences stops an actor again and again, each time a little earlier or later than its handler does something.
+func (s *scene) raceFences(t *testing.T, then func(ctx context.Context, i int64) (int64, error), check func(i int64, o outcome[int64])) {
+	for i := range int64(1000 / slower) {
+		life := s.home.start("a", s.kind)
+		var leave atomic.Bool
+		running := make(chan struct{}, 1)
+		n := do(t, func(ctx context.Context, _ *scripted) (int64, error) {
+			running <- struct{}{}
+			for !leave.Load() {
+				runtime.Gosched()
+			}
+			spin(10 * time.Microsecond)
+			return then(ctx, i)
+		})
+		got := call(func() (int64, error) { return s.run.Call(s.ctx(), s.ref, n) })
+		wait(t, running, "the handler runs")
+		leave.Store(true)
+		spin(50 * time.Microsecond)
+		life.Stop(false, 0, 0)
+		check(i, wait(t, got, "the call ends"))
+		wait(t, life.Done(), "the end")
+	}
+}
+
+// spin keeps a processor busy for a random time up to d.
+func spin(d time.Duration) {
+	for end := time.Now().Add(rand.N(d)); time.Now().Before(end); {
+	}
 }
 
 // A stop first asks, then cancels the context, and only then gives up.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/internal/testkit"
@@ -314,8 +315,12 @@ func TestNoSpace(t *testing.T) {
 		t.Errorf("a small document: %v", o.err)
 	default:
 	}
-	_, err := plain.doc.Call(ctx, ref, large)
+	short, cancel := context.WithTimeout(ctx, 5*time.Millisecond)
+	defer cancel()
+	_, err := plain.doc.Call(short, ref, large)
 	wantIs(t, err, actor.ErrNoSpace)
+	wantIs(t, err, context.DeadlineExceeded)
+	wantIs(t, plain.doc.TrySend(ref, large), actor.ErrNoSpace)
 	release()
 	must(t, wait(t, first, "the first call").err)
 	if o := wait(t, small, "the small call"); o.res.Title != "small" || o.err != nil {

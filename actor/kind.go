@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/shmactor/shmactor/internal/codec"
+	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -26,6 +27,9 @@ type Kind[T any] struct{ class *class }
 // uses the kind, first of all by the start of the system.
 func NewKind[T any](name string, fresh func() T, opts ...KindOption) Kind[T] {
 	c := newClass(name, opts)
+	if fresh == nil {
+		c.failNoFresh()
+	}
 	c.fresh = func(any) (any, error) { return fresh(), nil }
 	c.register()
 	return Kind[T]{c}
@@ -38,6 +42,9 @@ type KindWith[T, A any] struct{ Kind[T] }
 // NewKindWith makes a kind with an argument.
 func NewKindWith[T, A any](name string, fresh func(A) (T, error), opts ...KindOption) KindWith[T, A] {
 	c := newClass(name, opts)
+	if fresh == nil {
+		c.failNoFresh()
+	}
 	arg, err := codec.For[A]()
 	if err != nil {
 		c.argErr = fmt.Errorf("actor: the argument of kind %q: %w", name, err)
@@ -49,7 +56,7 @@ func NewKindWith[T, A any](name string, fresh func(A) (T, error), opts ...KindOp
 			return nil, c.argErr
 		}
 		v, _ := a.(A)
-		return arg.Append(nil, &v)
+		return appendTo(arg, nil, &v)
 	}
 	c.decodeArg = func(b []byte) (any, error) {
 		var v A
@@ -67,7 +74,7 @@ func NewKindWith[T, A any](name string, fresh func(A) (T, error), opts ...KindOp
 func (k KindWith[T, A]) With(arg A) Recipe { return Recipe{class: k.class, arg: arg, hasArg: true} }
 
 // Name is the kind's name.
-func (k Kind[T]) Name() string { return k.class.name }
+func (k Kind[T]) Name() string { return k.Recipe().Kind() }
 
 // Recipe makes a Kind usable in a child's spec.
 func (k Kind[T]) Recipe() Recipe { return Recipe{class: k.class} }
@@ -89,18 +96,35 @@ type Recipe struct {
 func (r Recipe) Recipe() Recipe { return r }
 
 // Kind is the name of the kind.
-func (r Recipe) Kind() string { return r.class.name }
+func (r Recipe) Kind() string {
+	if r.class == nil {
+		return ""
+	}
+	return r.class.name
+}
 
 // Capacity is the kind's mailbox capacity.
-func (r Recipe) Capacity() int { return r.class.capacity }
+func (r Recipe) Capacity() int {
+	if r.class == nil {
+		return 0
+	}
+	return r.class.capacity
+}
 
 // KindHash is what a mailbox of this kind carries.
-func (r Recipe) KindHash() uint64 { return r.class.hash }
+func (r Recipe) KindHash() uint64 {
+	if r.class == nil {
+		return 0
+	}
+	return r.class.hash
+}
+
+var errZeroKind = errors.New("actor: the zero Kind is no kind; make it with NewKind")
 
 // Check says what is wrong with the kind, its methods or the argument.
 func (r Recipe) Check() error {
 	if r.class == nil {
-		return errors.New("actor: the zero Kind is no kind; make it with NewKind")
+		return errZeroKind
 	}
 	if r.class.needsArg != r.hasArg {
 		return fmt.Errorf("actor: kind %q is made with an argument (%v), and none is given (%v): use With", r.class.name,
@@ -127,7 +151,7 @@ func (r Recipe) CheckWorker() error {
 
 // Arg encodes the argument for another process.
 func (r Recipe) Arg() ([]byte, error) {
-	if !r.hasArg {
+	if r.class == nil || !r.hasArg {
 		return nil, nil
 	}
 	return r.class.encodeArg(r.arg)
@@ -144,8 +168,11 @@ func RecipeOf(kind string, arg []byte) (Recipe, error) {
 		return r, nil
 	}
 	v, err := c.decodeArg(arg)
+	if err != nil {
+		return Recipe{}, fmt.Errorf("actor: the argument of kind %q: %w", kind, err)
+	}
 	r.arg = v
-	return r, err
+	return r, nil
 }
 
 // KindOption changes a kind.
@@ -177,6 +204,7 @@ type class struct {
 
 	mu      sync.Mutex
 	errs    []error
+	broken  atomic.Bool                         // there are errs
 	methods atomic.Pointer[map[uint64]*handler] // copied on write: read for each message
 }
 
@@ -189,13 +217,21 @@ func newClass(name string, opts []KindOption) *class {
 	if err := shm.CheckName(name); err != nil {
 		c.fail(fmt.Errorf("actor: kind: %w", err))
 	}
+	if c.capacity < 1 || c.capacity > mailbox.MaxCapacity {
+		c.fail(fmt.Errorf("actor: kind %q has capacity %d, want 1 to %d", name, c.capacity, mailbox.MaxCapacity))
+	}
 	return c
+}
+
+func (c *class) failNoFresh() {
+	c.fail(fmt.Errorf("actor: kind %q has no function that makes a fresh value", c.name))
 }
 
 func (c *class) fail(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.errs = append(c.errs, err)
+	c.broken.Store(true)
 }
 
 func (c *class) problem() error {

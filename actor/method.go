@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,19 +39,27 @@ type handler struct {
 // NewMethod gives a kind a method. What is wrong with it (a name that is taken, a type that cannot be encoded) is reported by everything that
 // uses the kind, first of all by the start of the system. Methods without an argument or a result use struct{}.
 func NewMethod[T, Req, Res any](k Kind[T], name string, fn func(T, context.Context, Req) (Res, error)) Method[T, Req, Res] {
-	m := &method[T, Req, Res]{class: k.class, name: name, fn: fn}
+	c := k.class
+	if c == nil {
+		c = newClass("", nil)
+		c.errs = []error{errZeroKind}
+	}
+	if fn == nil {
+		c.fail(fmt.Errorf("actor: method %q of kind %q has no function", name, c.name))
+	}
+	m := &method[T, Req, Res]{class: c, name: name, fn: fn}
 	m.idle.New = func() any { return new(exchange[Req, Res]) }
 	var reqErr, resErr error
-	m.req, reqErr = codec.For[Req]()
-	m.res, resErr = codec.For[Res]()
-	types := fmt.Sprintf("%T -> %T", *new(Req), *new(Res))
+	m.req, reqErr = codecOf[Req]()
+	m.res, resErr = codecOf[Res]()
+	types := reflect.TypeFor[Req]().String() + " -> " + reflect.TypeFor[Res]().String()
 	if reqErr == nil && resErr == nil {
 		types = m.req.TypeName() + " -> " + m.res.TypeName()
-	} else if m.err = fmt.Errorf("actor: method %s.%s: %w", k.class.name, name, errors.Join(reqErr, resErr)); !k.class.inProcess {
-		k.class.fail(m.err)
+	} else if m.err = fmt.Errorf("actor: method %s.%s: %w", c.name, name, errors.Join(reqErr, resErr)); !c.inProcess || c.encoded {
+		c.fail(m.err)
 	}
-	m.id = shm.Hash(k.class.name + "." + name + ": " + types)
-	k.class.define(m.id, &handler{name, m.handle})
+	m.id = shm.Hash(c.name + "\x00" + name + "\x00" + types) // names have no control characters
+	c.define(m.id, &handler{name, m.handle})
 	return Method[T, Req, Res]{m}
 }
 
@@ -59,21 +68,28 @@ func (c *class) define(id uint64, h *handler) {
 		c.fail(fmt.Errorf("actor: method of kind %q: %w", c.name, err))
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	old := *c.methods.Load()
 	next := make(map[uint64]*handler, len(old)+1)
+	taken := false
 	for i, o := range old {
-		if o.name == h.name {
-			c.errs = append(c.errs, fmt.Errorf("actor: kind %q has two methods %q: %w", c.name, h.name, ErrNameTaken))
-		}
+		taken = taken || o.name == h.name
 		next[i] = o
 	}
 	next[id] = h
 	c.methods.Store(&next)
+	c.mu.Unlock()
+	if taken {
+		c.fail(fmt.Errorf("actor: kind %q has two methods %q: %w", c.name, h.name, ErrNameTaken))
+	}
 }
 
 // Name is the method's name.
-func (m Method[T, Req, Res]) Name() string { return m.m.name }
+func (m Method[T, Req, Res]) Name() string {
+	if m.m == nil {
+		return ""
+	}
+	return m.m.name
+}
 
 // exchange carries a call inside one process.
 type exchange[Req, Res any] struct {
@@ -84,8 +100,11 @@ type exchange[Req, Res any] struct {
 	done  atomic.Bool // set after res and err: the edge that the race detector sees
 }
 
+// answer puts the reply where the caller looks; beside an error there is no result, as across processes.
 func (x *exchange[Req, Res]) answer(r Res, err error) {
-	x.res, x.err = r, err
+	if x.err = err; err == nil {
+		x.res = r
+	}
 	x.done.Store(true)
 }
 
@@ -94,29 +113,30 @@ func (x *exchange[Req, Res]) clear() {
 	x.done.Store(false)
 }
 
-// Status of a reply.
-const (
-	statusValue uint32 = iota // the payload is the result
-	statusFault               // the payload is a fault
-	statusLocal               // the result is in the exchange
-)
-
 // Call sends req to the actor and waits for the result, or for the end of ctx: its deadline travels with the request, and a request that
-// is reached too late is not run. An error of the handler comes back as it is, from another process with its text and its registered identity. With
-// ErrWorkerDied, ErrCrashed or the context's error the handler may or may not have run.
+// is reached too late is not run. Nothing is sent when ctx has ended before. An error of the handler comes back as it is, from another
+// process with its text and its registered identity; the result beside it is the zero value. With ErrWorkerDied, ErrCrashed or the
+// context's error the handler may or may not have run.
+//
+// A call made with a handler's context, or one that was made from it, is refused with ErrCycle when the actor that is called
+// waits, directly or through others, for the actor whose handler that is. Of a handler that waits for several calls at once, on
+// goroutines of its own, only one is seen by the others.
 func (m Method[T, Req, Res]) Call(ctx context.Context, to Ref[T], req Req) (res Res, err error) {
-	if err := ctx.Err(); err != nil {
-		return res, context.Cause(ctx)
+	if ctx.Err() != nil {
+		return res, ended(ctx, context.Cause(ctx))
 	}
 	box, err := m.m.target(to)
 	if err != nil {
 		return res, err
 	}
-	if h := handlingOf(ctx); h != nil && h.life.rx != nil {
-		if h.life.rx.WaitFor(box) {
+	if h := handlingOf(ctx); h != nil && h.life.sys.shares(to.target.sys) {
+		cycle, counted := h.await(box)
+		if cycle {
 			return res, fmt.Errorf("actor %q calls %s of %q, which waits for it: %w", h.life.name, m.m.name, to.target.name, ErrCycle)
 		}
-		defer h.life.rx.WaitFor(nil)
+		if counted {
+			defer h.awaited(box)
+		}
 	}
 	if m.m.local(to.target.sys, box) {
 		return m.m.callHere(ctx, to.target, box, req)
@@ -124,26 +144,44 @@ func (m Method[T, Req, Res]) Call(ctx context.Context, to Ref[T], req Req) (res 
 	return m.m.callAway(ctx, to.target, box, &req)
 }
 
-// Send sends req one way: nil means that the actor's mailbox accepted it. It waits for room until ctx ends.
+// Send sends req one way: nil means that the actor's mailbox accepted it. It waits for room until ctx ends, and sends
+// nothing when that has ended before.
 func (m Method[T, Req, Res]) Send(ctx context.Context, to Ref[T], req Req) error {
-	box, d, err := m.m.oneWay(ctx, to, &req)
+	if ctx.Err() != nil {
+		return ended(ctx, context.Cause(ctx))
+	}
+	box, err := m.m.target(to)
 	if err != nil {
 		return err
 	}
-	return named(to.target, box.Send(ctx, &d))
+	d, err := m.m.oneWay(ctx, to.target, box, &req)
+	if err == nil {
+		err = box.Send(ctx, &d)
+	}
+	return ended(ctx, named(to.target, err))
 }
 
-// TrySend is Send that returns ErrMailboxFull at once instead of waiting.
+// TrySend is Send that returns ErrMailboxFull, or ErrNoSpace, at once instead of waiting.
 func (m Method[T, Req, Res]) TrySend(to Ref[T], req Req) error {
-	box, d, err := m.m.oneWay(atOnce, to, &req)
+	box, err := m.m.target(to)
 	if err != nil {
 		return err
 	}
-	return named(to.target, box.TrySend(&d))
+	d, err := m.m.oneWay(atOnce, to.target, box, &req)
+	if err == nil {
+		err = box.TrySend(&d)
+	}
+	return named(to.target, err)
 }
 
 // target resolves a ref for this method.
 func (m *method[T, Req, Res]) target(to Ref[T]) (*mailbox.Mailbox, error) {
+	if m == nil {
+		return nil, fmt.Errorf("actor: the zero Method is no method; make it with NewMethod: %w", ErrIncompatible)
+	}
+	if m.class.broken.Load() {
+		return nil, m.class.problem()
+	}
 	box, err := to.target.box()
 	if err != nil {
 		return nil, err
@@ -155,18 +193,21 @@ func (m *method[T, Req, Res]) target(to Ref[T]) (*mailbox.Mailbox, error) {
 	return box, nil
 }
 
-// local reports whether a call goes by reference: the actor lives in this process, and nobody wants it encoded.
+// local reports whether a message goes by reference: the actor lives in this process, and nobody wants it encoded, or nobody
+// can. An actor that is only here can be nowhere else before it has started.
 func (m *method[T, Req, Res]) local(s *System, box *mailbox.Mailbox) bool {
-	return box.Process() == s.hub.Self() && !s.encode && !m.class.encoded
+	at := box.Process()
+	here := at == s.hub.Self() || at == 0 && m.class.inProcess && s.home()
+	return here && (m.err != nil || !s.encode && !m.class.encoded)
 }
 
 // header fills in what all messages of a method say.
-func (m *method[T, Req, Res]) header(ctx context.Context, h *shm.Header) {
+func (m *method[T, Req, Res]) header(ctx context.Context, s *System, h *shm.Header) {
 	h.Method = m.id
 	if m.req != nil {
 		h.Codec = uint8(m.req.ID())
 	}
-	if on := handlingOf(ctx); on != nil {
+	if on := handlingOf(ctx); on != nil && on.life.sys.shares(s) {
 		h.Sender = on.life.box.Index() + 1
 	}
 }
@@ -174,16 +215,16 @@ func (m *method[T, Req, Res]) header(ctx context.Context, h *shm.Header) {
 func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mailbox.Mailbox, req Req) (res Res, err error) {
 	d, err := to.sys.hub.DraftWait(ctx, 0)
 	if err != nil {
-		return res, named(to, err)
+		return res, ended(ctx, named(to, err))
 	}
 	x := m.idle.Get().(*exchange[Req, Res])
 	x.req = req
 	d.SetValue(x, &x.place)
-	m.header(ctx, &d.Header)
+	m.header(ctx, to.sys, &d.Header)
 	d.Header.Deadline = deadline(ctx)
 	r, err := box.Call(ctx, &d)
 	if err != nil {
-		return res, named(to, err) // x is not used again: the handler may still have it
+		return res, ended(ctx, named(to, err)) // x is not used again: the handler may still have it
 	}
 	defer r.Release()
 	if r.Status != statusLocal {
@@ -199,15 +240,15 @@ func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mai
 }
 
 func (m *method[T, Req, Res]) callAway(ctx context.Context, to *target, box *mailbox.Mailbox, req *Req) (res Res, err error) {
-	d, err := m.encode(ctx, to, req)
+	d, err := m.encode(ctx, to.sys, req)
 	if err != nil {
-		return res, err
+		return res, ended(ctx, named(to, err))
 	}
-	m.header(ctx, &d.Header)
+	m.header(ctx, to.sys, &d.Header)
 	d.Header.Deadline = deadline(ctx)
 	r, err := box.Call(ctx, &d)
 	if err != nil {
-		return res, named(to, err)
+		return res, ended(ctx, named(to, err))
 	}
 	defer r.Release()
 	return m.result(to, &r)
@@ -235,127 +276,116 @@ func (m *method[T, Req, Res]) result(to *target, r *mailbox.Reply) (res Res, err
 }
 
 // oneWay makes the draft of a one-way message.
-func (m *method[T, Req, Res]) oneWay(ctx context.Context, to Ref[T], req *Req) (box *mailbox.Mailbox, d mailbox.Draft, err error) {
-	if box, err = m.target(to); err != nil {
-		return nil, d, err
-	}
-	s := to.target.sys
-	if m.local(s, box) && s.home() {
+func (m *method[T, Req, Res]) oneWay(ctx context.Context, to *target, box *mailbox.Mailbox, req *Req) (d mailbox.Draft, err error) {
+	if s := to.sys; m.local(s, box) && (s.home() || m.err != nil) {
 		if d, err = draft(ctx, s.hub, 0); err == nil {
 			d.SetValue(*req, nil)
 		}
 	} else {
-		d, err = m.encode(ctx, to.target, req)
+		d, err = m.encode(ctx, s, req)
 	}
-	if err != nil {
-		return nil, d, named(to.target, err)
+	if err == nil {
+		m.header(ctx, to.sys, &d.Header)
 	}
-	m.header(ctx, &d.Header)
-	return box, d, nil
+	return d, err
 }
 
-// atOnce is the context of operations that do not wait.
-var atOnce context.Context = noWait{context.Background()}
-
-type noWait struct{ context.Context }
-
-// draft takes a frame, and waits for one unless ctx is atOnce.
-func draft(ctx context.Context, h *mailbox.Hub, n int) (mailbox.Draft, error) {
-	if ctx == atOnce {
-		return h.Draft(n)
-	}
-	return h.DraftWait(ctx, n)
-}
-
-// encode encodes req straight into a frame. The frame's size is a guess from what was sent before; a request that does
-// not fit is moved to a larger one.
-func (m *method[T, Req, Res]) encode(ctx context.Context, to *target, req *Req) (d mailbox.Draft, err error) {
+// encode makes a draft of the bytes of a request.
+func (m *method[T, Req, Res]) encode(ctx context.Context, s *System, req *Req) (d mailbox.Draft, err error) {
 	if m.err != nil {
-		return d, named(to, m.err)
+		return d, m.err
 	}
-	h := to.sys.hub
-	if d, err = draft(ctx, h, min(m.req.SizeHint(req), h.Segment().MaxMessage())); err != nil {
-		return d, named(to, err)
+	if d, err = writeRequest(ctx, s.hub, m.req, req); err != nil {
+		return d, fmt.Errorf("the request of %s: %w", m.name, err)
 	}
-	room := d.Frame.Payload()
-	b, err := m.req.Append(room[:0:len(room)], req)
-	if err != nil {
-		h.Discard(&d)
-		return d, named(to, fmt.Errorf("the request of %s: %w", m.name, err))
-	}
-	if len(b) > len(room) {
-		h.Discard(&d)
-		if d, err = draft(ctx, h, len(b)); err != nil {
-			return d, named(to, fmt.Errorf("the request of %s: %w", m.name, err))
-		}
-		copy(d.Frame.Payload(), b)
-	}
-	d.Header.Length = uint32(len(b))
 	return d, nil
 }
 
 // handle is the receiving side: it decodes, runs the method, and replies.
-func (m *method[T, Req, Res]) handle(l *Life, ctx *handling) mailbox.Outcome {
-	msg := ctx.message
-	v, local, err := msg.Value()
-	if err != nil {
-		l.refuse(shm.ValueLost, "")
-		return mailbox.HandlerFailed
-	}
-	if local {
-		return m.handleHere(l, ctx, v)
+func (m *method[T, Req, Res]) handle(l *Life, on *handling) mailbox.Outcome {
+	on.shape = (*exchange[Req, Res])(nil)
+	v, local, err := on.message.Value()
+	switch {
+	case err != nil:
+		return on.refuse(shm.ValueLost, "")
+	case local:
+		return m.handleHere(l, on, v)
 	}
 	var req Req
-	if err := m.decode(msg, &req); err != nil {
-		l.refuse(shm.Undecodable, fmt.Sprintf("actor %q, method %s: %v", l.name, m.name, err))
-		return mailbox.HandlerFailed
+	if err := m.decode(&on.message, &req); err != nil {
+		return on.refuse(shm.Undecodable, fmt.Sprintf("method %s: %v", m.name, err))
 	}
-	res, err := m.fn(l.value.(T), ctx, req)
-	switch {
-	case !ctx.returned():
+	if on.state.Load() != handlingOpen {
+		return mailbox.Handled // fenced while it was decoded
+	}
+	res, err := m.fn(l.value.(T), on, req)
+	if !on.returned() {
 		return mailbox.Handled // deferred: somebody else answers
-	case !msg.IsCall():
-		return m.endOneWay(msg, nil, err)
-	case err != nil:
-		_ = replyFault(msg, err)
-		return mailbox.HandlerFailed
 	}
-	if err := replyValue(msg, m.res, &res); err != nil && !errors.Is(err, mailbox.ErrReplied) {
-		return mailbox.HandlerFailed
+	if !on.call {
+		return on.endOneWay(nil, err)
 	}
-	return mailbox.Handled
+	var w written
+	if err != nil {
+		w = writeFault(&on.message, err)
+	} else {
+		w, err = writeValue(&on.message, m.res, &res)
+	}
+	if on.settle() {
+		_ = w.send(&on.message)
+	}
+	return outcomeOf(err)
 }
 
 // handleHere handles a message that came by reference.
-func (m *method[T, Req, Res]) handleHere(l *Life, ctx *handling, v any) mailbox.Outcome {
-	msg := ctx.message
+func (m *method[T, Req, Res]) handleHere(l *Life, on *handling, v any) mailbox.Outcome {
 	x, isCall := v.(*exchange[Req, Res])
-	if !isCall || !msg.IsCall() {
-		req, _ := v.(Req)
-		_, err := m.fn(l.value.(T), ctx, req)
-		return m.endOneWay(msg, v, err)
+	req, fits := v.(Req)
+	switch {
+	case on.call && isCall:
+		on.reply, req = x, x.req
+	case on.call || isCall || !fits && v != nil:
+		return on.refuse(shm.NoMethod, fmt.Sprintf("method %s: it came as a %T", m.name, v))
 	}
-	ctx.reply = x
-	res, err := m.fn(l.value.(T), ctx, x.req)
-	if !ctx.returned() {
+	res, err := m.fn(l.value.(T), on, req)
+	if !on.returned() {
 		return mailbox.Handled
 	}
-	x.answer(res, err)
-	_ = msg.Answer(0, 0, statusLocal)
+	if !on.call {
+		return on.endOneWay(v, err)
+	}
+	if on.settle() {
+		x.answer(res, err)
+		_ = on.message.Answer(0, 0, statusLocal)
+	}
+	return outcomeOf(err)
+}
+
+func outcomeOf(err error) mailbox.Outcome {
 	if err != nil {
 		return mailbox.HandlerFailed
 	}
 	return mailbox.Handled
 }
 
-// endOneWay ends a one-way message: an error of its handler reaches nobody else, so it makes a dead letter.
-func (m *method[T, Req, Res]) endOneWay(msg *mailbox.Message, v any, err error) mailbox.Outcome {
-	if err != nil {
-		msg.Bury(shm.HandlerFailed, v)
-		return mailbox.HandlerFailed
+// refuse ends a message that cannot be handled.
+func (h *handling) refuse(why shm.Reason, text string) mailbox.Outcome {
+	if h.settle() {
+		refuse(&h.message, why, text)
 	}
-	msg.Release()
-	return mailbox.Handled
+	return mailbox.HandlerFailed
+}
+
+// endOneWay ends a one-way message: an error of its handler reaches nobody else, so it makes a dead letter.
+func (h *handling) endOneWay(v any, err error) mailbox.Outcome {
+	if h.settle() {
+		if err != nil {
+			h.message.Bury(shm.HandlerFailed, v)
+		} else {
+			h.message.Release()
+		}
+	}
+	return outcomeOf(err)
 }
 
 func (m *method[T, Req, Res]) decode(msg *mailbox.Message, req *Req) error {
@@ -372,47 +402,25 @@ func (m *method[T, Req, Res]) decode(msg *mailbox.Message, req *Req) error {
 	return m.req.Decode(b, req)
 }
 
-// replyValue encodes a result straight into the request's frame, or into a larger one.
-func replyValue[Res any](msg *mailbox.Message, c *codec.Codec[Res], res *Res) error {
-	room, err := msg.Room(min(c.SizeHint(res), msg.Largest()))
-	var b []byte
-	if err == nil {
-		b, err = c.Append(room[:0:len(room)], res)
-	}
-	if err == nil && len(b) > len(room) {
-		if room, err = msg.Room(len(b)); err == nil {
-			copy(room, b)
-		}
-	}
-	if err != nil {
-		return errors.Join(err, replyFault(msg, fmt.Errorf("the reply cannot be sent: %w", err)))
-	}
-	return msg.Answer(len(b), uint8(c.ID()), statusValue)
-}
-
-// replyFault answers with an error. It always fits: what is left out is named by what is in.
-func replyFault(msg *mailbox.Message, err error) error {
-	f := faultOf(err)
-	b, encErr := faultCodec.Append(nil, &f)
-	if encErr != nil {
-		return msg.Fail(shm.Corrupt, encErr.Error())
-	}
-	room, roomErr := msg.Room(len(b))
-	if roomErr != nil { // no memory for the whole of it: as much of the text as the request's own frame holds
-		room = msg.Frame.Payload()
-		f.Type, f.Value, f.Text = "", nil, f.Text[:min(len(f.Text), 32)]
-		if b, encErr = faultCodec.Append(nil, &f); encErr != nil || len(b) > len(room) {
-			return msg.Fail(shm.Corrupt, f.Text)
-		}
-	}
-	return msg.Answer(copy(room, b), uint8(faultCodec.ID()), statusFault)
-}
-
+// deadline is the deadline of a context on the machine's clock; 0 when there is none, or none that this clock counts to.
 func deadline(ctx context.Context) int64 {
-	if d, ok := ctx.Deadline(); ok {
-		return max(1, sys.At(d))
+	d, ok := ctx.Deadline()
+	if !ok {
+		return 0
 	}
-	return 0
+	at := sys.At(d)
+	if at <= 0 && time.Until(d) > 0 {
+		return 0
+	}
+	return max(1, at)
+}
+
+// ended makes the end of a context known by its own error also when that has another cause.
+func ended(ctx context.Context, err error) error {
+	if why := ctx.Err(); why != nil && err != nil && !errors.Is(err, why) && errors.Is(err, context.Cause(ctx)) {
+		return fmt.Errorf("%w: %w", why, err)
+	}
+	return err
 }
 
 // named says to whom an operation that failed was addressed.
@@ -427,29 +435,43 @@ func named(to *target, err error) error {
 type Timer struct{ timer *time.Timer }
 
 // Stop cancels the message, and reports whether it was not sent yet.
-func (t *Timer) Stop() bool { return t.timer.Stop() }
+func (t *Timer) Stop() bool { return t.timer != nil && t.timer.Stop() }
 
 // SendAfter sends req one way after d. A message that the mailbox has no room for then waits for room; one that cannot
-// be delivered becomes a dead letter. Timers of a system that ends send nothing.
+// be delivered becomes a dead letter, or is counted as one when there is no actor, or it cannot be encoded. Timers of a system that ends
+// send nothing.
 func (m Method[T, Req, Res]) SendAfter(d time.Duration, to Ref[T], req Req) *Timer {
 	return &Timer{time.AfterFunc(d, func() { m.m.sendLate(to, &req) })}
 }
 
 // sendLate runs on a goroutine of its own, so it may wait.
 func (m *method[T, Req, Res]) sendLate(to Ref[T], req *Req) {
-	box, d, err := m.oneWay(context.Background(), to, req)
+	if to.target == nil || to.target.sys == nil || to.target.sys.Err() != nil {
+		return
+	}
+	s := to.target.sys
+	box, err := m.target(to)
+	if err != nil {
+		why := shm.Unknown
+		if errors.Is(err, ErrStopped) {
+			why = shm.Stopped
+		}
+		s.hub.Segment().Count(why)
+		return
+	}
+	d, err := m.oneWay(context.Background(), to.target, box, req)
 	if err == nil {
 		err = box.Send(context.Background(), &d)
 	}
-	if err == nil || to.target == nil || to.target.sys == nil || to.target.sys.Err() != nil {
+	if err == nil || s.Err() != nil {
 		return
 	}
-	if box == nil {
-		to.target.sys.hub.Segment().Count(shm.Unknown)
-	} else if d, draftErr := m.encode(atOnce, to.target, req); draftErr == nil {
-		m.header(context.Background(), &d.Header)
-		box.Bury(&d, shm.Undeliverable)
+	if d, err = m.encode(atOnce, s, req); err != nil {
+		s.hub.Segment().Count(shm.Undeliverable)
+		return
 	}
+	m.header(context.Background(), s, &d.Header)
+	box.Bury(&d, shm.Undeliverable)
 }
 
 // MethodName finds the name of a method from its number in a message: "kind.method", empty when this program has none with

@@ -26,7 +26,12 @@ func (k Kind[T]) Ref(sys *System, name string) Ref[T] {
 }
 
 // Name is the actor's name.
-func (r Ref[T]) Name() string { return r.target.name }
+func (r Ref[T]) Name() string {
+	if r.target == nil {
+		return ""
+	}
+	return r.target.name
+}
 
 // String is the actor's name.
 func (r Ref[T]) String() string {
@@ -47,8 +52,8 @@ func (r Ref[T]) Generation() uint32 {
 
 // box returns the actor's mailbox, looking the name up when the one that was found last is closed.
 func (t *target) box() (*mailbox.Mailbox, error) {
-	if t == nil || t.sys == nil {
-		return nil, fmt.Errorf("actor: the zero Ref names no actor; make it with Kind.Ref: %w", ErrNotFound)
+	if t == nil || t.sys == nil || t.class == nil {
+		return nil, fmt.Errorf("actor: the zero Ref, or one of the zero Kind or of no System, names no actor: %w", ErrNotFound)
 	}
 	old := t.cached.Load()
 	if old != nil && old.Open() {

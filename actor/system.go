@@ -2,7 +2,6 @@ package actor
 
 import (
 	"sync"
-	"sync/atomic"
 
 	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
@@ -19,7 +18,6 @@ type System struct {
 	pending sync.Map // mailbox.Token -> *deferredCall: answers of this process that are still due
 	closing sync.Once
 	closed  error
-	admin   atomic.Value
 }
 
 // SystemOptions makes a System: for package supervisor and for test kits.
@@ -88,6 +86,9 @@ func (s *System) Processes() []Process {
 	}
 	return list
 }
+
+// shares reports whether both see the same segment: the mailboxes of another are numbered alike, and are others.
+func (s *System) shares(other *System) bool { return s.hub.Segment() == other.hub.Segment() }
 
 // home reports whether one-way values may stay in this process's memory on their way to an actor of this process: only if the
 // messages could not outlive it anyway.
