@@ -39,7 +39,13 @@ func onOneAndTwo(t *testing.T, test func(t *testing.T, s *scene)) {
 func TestCycles(t *testing.T) {
 	onOneAndTwo(t, func(t *testing.T, s *scene) {
 		for _, path := range [][]string{
-			{"a"}, {"b", "a"}, {"b", "c", "a"}, {"b", "b"}, {"b", "c", "b"}, {"b", "c", "d", "e", "a"}, {"b", "c", "d", "e", "e"},
+			{"a"},
+			{"b", "a"},
+			{"b", "c", "a"},
+			{"b", "b"},
+			{"b", "c", "b"},
+			{"b", "c", "d", "e", "a"},
+			{"b", "c", "d", "e", "e"},
 			{"b", "c", "d", "e", "c"},
 		} {
 			if n, err := s.hop.Call(s.ctx(), s.ref, path); !errors.Is(err, actor.ErrCycle) {
@@ -336,7 +342,7 @@ func TestCycleBesideOtherCalls(t *testing.T) {
 func TestTwoSystemsAreNoCycle(t *testing.T) {
 	w := newWorld(t)
 	w.main.keep("a", plain.kind)
-	other := newWorld(&cleanupFirst{TB: t})
+	other := makeWorld(t, worldOptions{})
 	other.main.keep("a", plain.kind)
 	there := plain.kind.Ref(other.main.sys, "a")
 	here := plain.kind.Ref(w.main.sys, "a")
@@ -354,8 +360,3 @@ func TestTwoSystemsAreNoCycle(t *testing.T) {
 		t.Errorf("the letter is said to be from mailbox %d of its own system", from-1)
 	}
 }
-
-// cleanupFirst lets two worlds live in one test: only one of them looks for leaks, in the very end.
-type cleanupFirst struct{ testing.TB }
-
-func (c *cleanupFirst) Setenv(string, string) {}

@@ -45,8 +45,14 @@ func Defer[R any](ctx context.Context) (Deferred[R], error) {
 	if err != nil {
 		return Deferred[R]{}, err
 	}
-	return Deferred[R]{uint64(t.Generation)<<32 | uint64(t.Frame) + 1}, nil // never 0
+	return Deferred[R]{uint64(t.Generation)<<32 | h.life.sys.tag()<<tokenFrameBits | uint64(t.Frame)}, nil
 }
+
+// tokenFrameBits are the bits of a token that name the frame; above them is the tag of its system.
+const tokenFrameBits = 24
+
+// tag tells tokens of different systems apart, most of the time. It has eight bits and is never 0.
+func (s *System) tag() uint64 { return s.info.Instance%255 + 1 }
 
 func errReplyType[R any]() error {
 	return fmt.Errorf("actor: the method does not return %v: %w", reflect.TypeFor[R](), ErrIncompatible)
@@ -58,10 +64,10 @@ type answerer[R any] interface{ answer(r R, err error) }
 // Reply answers the call with r, or with err if that is not nil. The error says that nobody waits for it any more, or that r
 // cannot be sent, which the caller is told too.
 func (d Deferred[R]) Reply(s *System, r R, err error) error {
-	if d.Token == 0 {
-		return fmt.Errorf("actor: the zero Deferred is no call: %w", mailbox.ErrReplied)
+	if s == nil || d.Token>>tokenFrameBits&0xff != s.tag() {
+		return fmt.Errorf("actor: the zero Deferred, or one of another system, is no call: %w", mailbox.ErrReplied)
 	}
-	t := mailbox.Token{Frame: uint32(d.Token) - 1, Generation: uint32(d.Token >> 32)}
+	t := mailbox.Token{Frame: uint32(d.Token & (1<<tokenFrameBits - 1)), Generation: uint32(d.Token >> 32)}
 	m, claimErr := s.hub.Claim(t)
 	kept := s.forget(t)
 	if claimErr != nil {

@@ -67,10 +67,21 @@ var faults = struct {
 	sentinels []sentinel
 	types     []errorType
 }{sentinels: []sentinel{
-	{"not-found", ErrNotFound}, {"mailbox-full", ErrMailboxFull}, {"crashed", ErrCrashed}, {"worker-died", ErrWorkerDied},
-	{"stopped", ErrStopped}, {"system-ended", ErrSystemEnded}, {"too-large", ErrTooLarge}, {"not-encodable", ErrNotEncodable},
-	{"incompatible", ErrIncompatible}, {"cycle", ErrCycle}, {"name-taken", ErrNameTaken}, {"no-space", ErrNoSpace},
-	{"corrupt", ErrCorrupt}, {"deadline-exceeded", context.DeadlineExceeded}, {"canceled", context.Canceled},
+	{"not-found", ErrNotFound},
+	{"mailbox-full", ErrMailboxFull},
+	{"crashed", ErrCrashed},
+	{"worker-died", ErrWorkerDied},
+	{"stopped", ErrStopped},
+	{"system-ended", ErrSystemEnded},
+	{"too-large", ErrTooLarge},
+	{"not-encodable", ErrNotEncodable},
+	{"incompatible", ErrIncompatible},
+	{"cycle", ErrCycle},
+	{"name-taken", ErrNameTaken},
+	{"no-space", ErrNoSpace},
+	{"corrupt", ErrCorrupt},
+	{"deadline-exceeded", context.DeadlineExceeded},
+	{"canceled", context.Canceled},
 }}
 
 // registered returns what is registered now: the user's methods run without a lock.

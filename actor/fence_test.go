@@ -121,20 +121,26 @@ func TestFenceInClose(t *testing.T) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	k, m := newLiving(t, func() *living {
 		return &living{run: answer, close: func() error {
+			select {
+			case <-entered:
+				return nil
+			default:
+			}
 			close(entered)
 			<-leave
 			return errors.New("late")
 		}}
 	})
+	defer close(leave)
 	life := w.main.start("a", k)
-	if end := life.Stop(false, 0, 0); end.Reason == actor.EndFenced {
-		wait(t, entered, "Close runs")
-	} else {
+	if end := life.Stop(false, 0, 0); end.Reason != actor.EndFenced {
 		t.Errorf("the end is %+v", end)
 	}
-	next, _ := newLiving(t, func() *living { return &living{run: answer} })
-	_, _ = next, m
-	close(leave)
+	wait(t, entered, "Close runs")
+	w.main.start("a", k)
+	if n, err := m.Call(testkit.Deadline(t, patience), k.Ref(w.main.sys, "a"), 1); n != 42 || err != nil {
+		t.Error(n, err)
+	}
 }
 
 // A handler that returns in the moment in which it is given up: either its reply counts or the caller is told, and nothing

@@ -50,11 +50,16 @@ type worldOptions struct {
 
 func newWorld(t testing.TB) *world { return newWorldWith(t, worldOptions{}) }
 
-// newWorldWith makes a world. In the end of the test everything in it is stopped, and then every frame has to be free or
-// in a cache, and every invariant has to hold.
 func newWorldWith(t testing.TB, o worldOptions) *world {
 	t.Helper()
 	testkit.NoLeaks(t)
+	return makeWorld(t, o)
+}
+
+// makeWorld makes a world. In the end of the test everything in it is stopped, and then every frame has to be free or
+// in a cache, and every invariant has to hold.
+func makeWorld(t testing.TB, o worldOptions) *world {
+	t.Helper()
 	o.Segment.Heap = true
 	if o.Segment.Name == "" {
 		o.Segment.Name = "test"
@@ -63,7 +68,7 @@ func newWorldWith(t testing.TB, o worldOptions) *world {
 		o.Segment.Mailboxes = 64
 	}
 	if o.Segment.MessageBytes == 0 {
-		o.Segment.MessageBytes = 4 << 20
+		o.Segment.MessageBytes, o.Segment.MaxMessage = 2<<20, 1<<20
 	}
 	seg, err := shm.Create(o.Segment)
 	if err != nil {
@@ -433,6 +438,7 @@ type scene struct {
 
 // everywhere runs a test in each scene, each in a world of its own.
 func everywhere(t *testing.T, test func(t *testing.T, s *scene)) {
+	testkit.NoLeaks(t)
 	for _, c := range []struct {
 		name       string
 		m          *methods
@@ -446,7 +452,7 @@ func everywhere(t *testing.T, test func(t *testing.T, s *scene)) {
 		{name: "to another process", m: plain, back: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := newWorldWith(t, c.o)
+			w := makeWorld(t, c.o)
 			s := &scene{methods: c.m, t: t, w: w, caller: w.main, home: w.main, local: c.name == "reference"}
 			if c.away || c.back {
 				other := w.process("other")

@@ -153,7 +153,7 @@ func TestForeignBytes(t *testing.T) {
 				return d
 			}
 			d := draft()
-			if _, err := box.Call(s.ctx(), &d); !errors.Is(err, actor.ErrIncompatible) && !isFault(s, err) {
+			if _, err := box.Call(s.ctx(), &d); !errors.Is(err, actor.ErrIncompatible) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			d = draft()
@@ -168,9 +168,6 @@ func TestForeignBytes(t *testing.T) {
 		}
 	})
 }
-
-// isFault reports whether the error is none: the failure came as the text of a reply, which only a Method reads.
-func isFault(*scene, error) bool { return false }
 
 // A decoder that ends its goroutine crashes the actor like a handler that does.
 func TestDecoderEndsItsGoroutine(t *testing.T) {
@@ -338,8 +335,9 @@ type port struct {
 
 // A kind that never leaves its process may take what cannot be encoded; others are told so.
 func TestInProcess(t *testing.T) {
+	testkit.NoLeaks(t)
 	for _, always := range []bool{false, true} {
-		w := newWorldWith(&cleanupFirst{TB: t}, worldOptions{AlwaysEncode: always})
+		w := makeWorld(t, worldOptions{AlwaysEncode: always})
 		k := actor.NewKind(newName(t), fresh, actor.InProcess())
 		dial := actor.NewMethod(k, "dial", func(_ *scripted, _ context.Context, p port) (chan int, error) {
 			p.out <- p.run()
@@ -349,13 +347,12 @@ func TestInProcess(t *testing.T) {
 		other := w.process("other")
 		p := port{make(chan int, 2), func() int { return 5 }}
 		ctx := testkit.Deadline(t, patience)
-		box := w.box("a", k)
+		w.box("a", k)
 		early := call(func() (chan int, error) { return dial.Call(ctx, k.Ref(w.main.sys, "a"), p) }) // before there is an actor
 		testkit.Eventually(t, patience, "the early call waits, or was refused", func() bool {
 			census, _ := mailbox.Check(w.seg)
 			return census.States[shm.Queued] == 1 || len(early) > 0
 		})
-		_ = box
 		w.main.start("a", k)
 		if o := wait(t, early, "the early call"); o.err != nil || o.res != p.out || <-p.out != 5 {
 			t.Errorf("a call before the start: %v", o.err)

@@ -243,6 +243,32 @@ func TestZeroValues(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
+type adder interface {
+	Add(ctx context.Context, n int64) (int64, error)
+}
+
+// A kind's type may be an interface, or no pointer.
+func TestKindsOfOtherTypes(t *testing.T) {
+	w := newWorld(t)
+	ctx := testkit.Deadline(t, patience)
+	face := actor.NewKind(newName(t), func() adder { return fresh() })
+	faceAdd := actor.NewMethod(face, "add", adder.Add)
+	w.main.start("face", face)
+	value := actor.NewKind(newName(t), func() int64 { return 3 })
+	valueAdd := actor.NewMethod(value, "add", func(v int64, _ context.Context, n int64) (int64, error) { return v + n, nil })
+	w.main.start("value", value)
+	for range 2 {
+		if n, err := valueAdd.Call(ctx, value.Ref(w.main.sys, "value"), 4); n != 7 || err != nil {
+			t.Error(n, err)
+		}
+	}
+	for i := range int64(2) {
+		if n, err := faceAdd.Call(ctx, face.Ref(w.main.sys, "face"), 4); n != 4*(i+1) || err != nil {
+			t.Error(n, err)
+		}
+	}
+}
+
 func TestMethodName(t *testing.T) {
 	w := newWorld(t)
 	s := &scene{t: t, w: w, caller: w.main, home: w.main, methods: plain}

@@ -305,10 +305,10 @@ func (l *Life) invoke(h *handler, on *handling) (outcome mailbox.Outcome, crash 
 	}
 	came := false
 	defer func() {
-		on.endWaits()
 		if came {
 			return
 		}
+		on.endWaits()
 		outcome, crash = mailbox.HandlerCrashed, goexit
 		if p := recover(); p != nil {
 			crash = crashed(p)

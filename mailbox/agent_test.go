@@ -133,6 +133,7 @@ func (a *agent) ops() map[string]func(order) answer {
 		"callers":  a.callers,
 		"serve":    a.serve,
 		"senders":  a.senders,
+		"acker":    a.acker,
 		"kept":     func(order) answer { return answer{N: a.hub.Kept()} },
 		"closehub": func(o order) answer { a.hub.Close(ErrSystemEnded); return answer{} },
 	}

@@ -66,11 +66,11 @@ func (m *Mailbox) CallBytes(ctx context.Context, b []byte) ([]byte, error) {
 // await is C7 to C11 and C17 of the call table: it watches the owner word until the call has ended.
 func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (Reply, error) {
 	if remote {
-		h.spin(func() bool { return !pending(f.Owner()) })
+		h.spin(func() bool { return !pending(f, f.Owner()) })
 	}
 	for {
 		w := f.Owner() // sync: reply
-		if !pending(w) {
+		if !pending(f, w) {
 			r, err, ended := h.ended(f, w)
 			if ended {
 				return r, err
@@ -94,11 +94,11 @@ func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (
 	}
 }
 
-// pending reports whether the call goes on.
-func pending(w shm.Owner) bool {
+// pending reports whether the call in frame f goes on.
+func pending(f shm.Frame, w shm.Owner) bool {
 	switch w.State() {
 	case shm.Queued, shm.Taken, shm.Deferred, shm.Settling:
-		return true
+		return w.Generation() == f.Generation()
 	}
 	return false
 }
@@ -106,7 +106,7 @@ func pending(w shm.Owner) bool {
 // ended reads the end of a call from its owner word; it is false when the word changed meanwhile.
 func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
 	if w.Generation() != f.Generation() {
-		return r, fmt.Errorf("the frame of a call was taken away: it is %v: %w", w, shm.ErrCorrupt), true
+		return r, h.lost(w), true
 	}
 	switch st := w.State(); {
 	case st == shm.Replied && w.Holder() == h.self:
@@ -127,7 +127,16 @@ func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
 		}
 		return r, &Failure{Reason: w.Reason()}, true
 	}
-	return r, fmt.Errorf("the frame of a call is %v: %w", w, shm.ErrCorrupt), true
+	return r, h.lost(w), true
+}
+
+// lost is the end of a call whose frame is not the caller's any more: this process has let go of the segment, or somebody
+// scribbled over it.
+func (h *Hub) lost(w shm.Owner) error {
+	if err := h.Err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("the frame of a call was taken away: it is %v: %w", w, shm.ErrCorrupt)
 }
 
 // replyIn is the reply in a frame that this process holds.
@@ -143,7 +152,7 @@ func (h *Hub) giveUp(f shm.Frame) bool {
 	for range ownerTries {
 		w := f.Owner()
 		switch {
-		case !pending(w) || w.Generation() != f.Generation():
+		case !pending(f, w):
 			return false
 		case w.State() == shm.Deferred:
 			if f.Move(w, f.Word(h.self, shm.Held)) {

@@ -27,6 +27,7 @@ type Hub struct {
 	closed map[uint64][]uint32 // mailboxes to use again, by capacity
 	unused uint32
 	left   map[uint32]bool // open mailboxes of an owner that died, which nobody has claimed
+	cutOff []*Mailbox      // mailboxes that it had begun to close
 
 	sweeping sync.Mutex // sweeps are serial
 
@@ -73,14 +74,16 @@ func (h *Hub) Err() error {
 func (h *Hub) Done() <-chan struct{} { return h.done }
 
 // Close ends every wait of this process with err, which callers get, gives the kept frames back, and stops the waiter. It
-// does not change what is in the segment.
+// does not change what is in the segment. Without an error it is ErrSystemEnded.
 func (h *Hub) Close(err error) {
+	if err == nil {
+		err = ErrSystemEnded
+	}
 	if !h.err.CompareAndSwap(nil, &err) {
 		return
 	}
 	close(h.done)
-	h.seg.SetLook(h.self.Index())
-	h.seg.Ring(h.self.Index())
+	h.seg.Wake(h.self.Index())
 	h.stopped.Wait()
 	h.pool.Flush()
 }

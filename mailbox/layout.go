@@ -17,9 +17,9 @@ import (
 //	 9  refused: times a sender found the ring full
 //	16  head                                                       the consumer
 //	24  consumer: epoch 32 | - | process 20 | parked 1             the consumer, the owner
-//	25  control bits                                               anybody
+//	25  control: incarnation 32 | bits 32                          anybody
 //	26  room bits: process index mod 64                            senders
-//	27  waits-for: mailbox index + 1                               the consumer
+//	27  waits-for: mailbox index + 1                               the consumer; who ends the call clears it
 //	32  counters: handled, errors, crashes, expired, abandoned, dead letters, stale     the consumer
 //	40  peak depth, handling since (machine clock, 0 when idle)    the consumer
 //
@@ -87,6 +87,15 @@ func makeConsumer(epoch uint32, p shm.ProcessID) consumerWord {
 func (w consumerWord) epoch() uint32          { return uint32(w >> 32) }
 func (w consumerWord) process() shm.ProcessID { return shm.ProcessID(w >> 1 & (1<<20 - 1)) }
 func (w consumerWord) parked() bool           { return w&parkedBit != 0 }
+
+type controlWord uint64
+
+const controlBits = 1<<32 - 1
+
+func makeControl(incarnation uint32) controlWord { return controlWord(incarnation) << 32 }
+
+func (w controlWord) incarnation() uint32 { return uint32(w >> 32) }
+func (w controlWord) bits() uint64        { return uint64(w & controlBits) }
 
 type slotWord uint64
 

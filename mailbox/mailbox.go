@@ -122,11 +122,12 @@ func (m *Mailbox) reset(kind uint64) {
 	m.rec[recKind].Store(kind)
 	m.rec[recBase].Store(m.rec[recHead].Load())
 	for _, w := range []int{
-		recRefused, recControl, recRoom, recWaitsFor, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
+		recRefused, recRoom, recWaitsFor, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
 		recStale, recPeak, recSince,
 	} {
 		m.rec[w].Store(0)
 	}
+	m.rec[recControl].Store(uint64(makeControl(m.incarnation)))
 	m.rec[recConsumer].Store(uint64(makeConsumer(consumerWord(m.rec[recConsumer].Load()).epoch()+1, 0))) // nobody receives yet
 }
 
@@ -143,10 +144,14 @@ func (m *Mailbox) Close(why shm.Reason) {
 
 // end closes the mailbox and settles what is in it; it is false when somebody else did.
 func (m *Mailbox) end(why shm.Reason) bool {
-	w := m.state()
-	closed := uint64(makeState(m.incarnation, w.life(), stateClosed))
-	if w.incarnation() != m.incarnation || !w.open() || !m.rec[recState].CompareAndSwap(uint64(w), closed) {
-		return false
+	for {
+		w := m.state()
+		if w.incarnation() != m.incarnation || !w.open() {
+			return false
+		}
+		if m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) {
+			break // refused by a next life that began at the same moment
+		}
 	}
 	m.seal(why)
 	m.hub.seg.Remove(m.index)
@@ -240,13 +245,30 @@ const (
 
 // Control sets control bits and wakes the receiver.
 func (m *Mailbox) Control(bits uint64) error {
-	if !m.Open() {
-		return fmt.Errorf("mailbox %d: %w", m.index, ErrStopped)
+	if !m.Open() || !m.setControl(bits) {
+		return m.stopped()
 	}
-	m.rec[recControl].Or(bits) // sync: control
 	m.signal()
 	return nil
 }
+
+// setControl sets control bits; it is false when the mailbox is another's by now.
+func (m *Mailbox) setControl(bits uint64) bool {
+	for range controlTries {
+		w := controlWord(m.rec[recControl].Load())
+		if w.incarnation() != m.incarnation {
+			return false
+		}
+		if m.rec[recControl].CompareAndSwap(uint64(w), uint64(w|controlWord(bits&controlBits))) { // sync: control
+			return true
+		}
+	}
+	m.rec[recControl].Or(bits & controlBits)
+	return true
+}
+
+// controlTries bounds how often the bits change while one party sets its own.
+const controlTries = 1 << 12
 
 // WaitFor publishes that the receiver of this mailbox waits for a reply of mailbox to (nil: that it waits no more), and
 // reports whether that would close a circle of actors that wait for each other.
@@ -257,8 +279,10 @@ func (m *Mailbox) WaitFor(to *Mailbox) (cycle bool) {
 	}
 	m.rec[recWaitsFor].Store(uint64(to.index) + 1) // sync: waits-for
 	// Twice: the words are read one after the other, and may never have stood together the first time.
-	if !m.waitsForMe(to.index) || !m.waitsForMe(to.index) {
-		return false
+	for range 2 {
+		if !m.waitsForMe(to.index) {
+			return false
+		}
 	}
 	m.rec[recWaitsFor].Store(0)
 	return true

@@ -25,7 +25,7 @@ func (m *Mailbox) Receiver() *Receiver {
 	old := consumerWord(m.rec[recConsumer].Load())
 	r := &Receiver{Mailbox: m, epoch: old.epoch() + 1, wake: make(chan struct{}, 1)}
 	m.rec[recWaitsFor].Store(0)
-	m.rec[recControl].Store(0) // orders to the one before
+	m.rec[recControl].Store(uint64(makeControl(m.incarnation))) // without the orders to the one before
 	m.rec[recSince].Store(0)
 	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring
 	r.head = m.recoverHead()
@@ -56,10 +56,10 @@ func (r *Receiver) Close() {
 
 // Bits takes the control bits that are set.
 func (r *Receiver) Bits() uint64 {
-	if r.rec[recControl].Load() == 0 { // sync: control
+	if !r.ordered() {
 		return 0
 	}
-	return r.rec[recControl].Swap(0)
+	return controlWord(r.rec[recControl].Swap(uint64(makeControl(r.incarnation)))).bits()
 }
 
 // TryReceive returns the next message; ok is false when there is none. Messages that were abandoned, or that make no sense, are
@@ -173,14 +173,17 @@ func (r *Receiver) Depth() int { return int(min(r.rec[recTail].Load()-r.head, r.
 
 // Above waits until more than n messages wait, or a control bit is set, without taking any. It may return early.
 func (r *Receiver) Above(ctx context.Context, n int) error {
-	return r.wait(ctx, func() bool { return r.Depth() > n || r.rec[recControl].Load() != 0 })
+	return r.wait(ctx, func() bool { return r.Depth() > n || r.ordered() })
 }
 
 // pending reports whether there is something to do.
 func (r *Receiver) pending() bool {
 	w := load(r.ring, r.head&r.mask)
-	return w.full() && w.ahead(r.head>>r.shift) == 0 || r.rec[recControl].Load() != 0
+	return w.full() && w.ahead(r.head>>r.shift) == 0 || r.ordered()
 }
+
+// ordered reports whether a control bit is set.
+func (r *Receiver) ordered() bool { return controlWord(r.rec[recControl].Load()).bits() != 0 } // sync: control
 
 // wait is step 15: it looks for a while if that pays, then announces that it sleeps, looks once more, and sleeps.
 func (r *Receiver) wait(ctx context.Context, pending func() bool) error {

@@ -1,10 +1,6 @@
 package mailbox
 
-import (
-	"errors"
-
-	"github.com/shmactor/shmactor/shm"
-)
+import "github.com/shmactor/shmactor/shm"
 
 // A segment in a file may have been left by an owner that died. The next owner keeps the mailboxes that it makes again under
 // the same name, kind and capacity, with what is queued in them, and closes the others.
@@ -25,8 +21,24 @@ func (h *Hub) takeStock() {
 			continue
 		}
 		h.seg.Remove(m.index)
-		h.setFree(m)
+		if m.sealed() {
+			h.setFree(m)
+		} else {
+			h.cutOff = append(h.cutOff, m) // nobody uses it before Recover has settled what is in it
+		}
 	}
+}
+
+// sealed reports whether the ring of a closed mailbox is empty and its hints are right.
+func (m *Mailbox) sealed() bool {
+	head := m.rec[recHead].Load()
+	for i := range m.mask + 1 {
+		pos := head + i
+		if w := load(m.ring, pos&m.mask); w.full() || w.ahead(pos>>m.shift) != 0 {
+			return false
+		}
+	}
+	return m.rec[recTail].Load() == head
 }
 
 // claim returns the mailbox that an owner that died left under the name, if it is of this kind and size; one that is not is
@@ -52,19 +64,21 @@ func (h *Hub) claim(name string, size, kind uint64) (*Mailbox, bool) {
 
 // Recover sweeps the processes of an owner that died. Dead letters have a place to go by now.
 func (h *Hub) Recover() error {
-	var wrong []error
+	if !h.seg.Owned() {
+		return errNotOwner
+	}
 	for _, p := range h.seg.Orphans() {
-		_, err := h.Sweep(p, "its program died")
-		wrong = append(wrong, err)
+		h.seg.Condemn(p) // refused where this process has begun the entry's next life
+		h.sweep(p, "its program died")
 	}
-	for _, l := range h.closed {
-		for _, i := range l {
-			if m, err := h.handle(i); err == nil {
-				m.seal(shm.Stopped) // its closer may have been cut off
-			}
-		}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, m := range h.cutOff {
+		m.seal(shm.Stopped)
+		h.setFree(m)
 	}
-	return errors.Join(wrong...)
+	h.cutOff = nil
+	return nil
 }
 
 // CloseUnclaimed closes the mailboxes of an owner that died that were not made again.

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/shmactor/shmactor/shm"
@@ -19,11 +20,15 @@ type Swept struct {
 // with it. Queued messages stay. It is idempotent: one that was cut off is begun again.
 func (h *Hub) Sweep(dead shm.ProcessID, text string) (Swept, error) {
 	if !h.seg.Owned() {
-		return Swept{}, fmt.Errorf("only the owner of a segment sweeps it")
+		return Swept{}, errNotOwner
 	}
 	if !h.seg.Condemn(dead) {
 		return Swept{}, fmt.Errorf("process %v: %w", dead, shm.ErrNotFound)
 	}
+	return h.sweep(dead, text), nil
+}
+
+func (h *Hub) sweep(dead shm.ProcessID, text string) Swept {
 	h.sweeping.Lock()
 	defer h.sweeping.Unlock()
 	s := sweep{hub: h, dead: dead, text: text}
@@ -40,8 +45,10 @@ func (h *Hub) Sweep(dead shm.ProcessID, text string) (Swept, error) {
 	h.seg.Reclaim()
 	h.alarm()
 	h.seg.Release(dead)
-	return s.done, nil
+	return s.done
 }
+
+var errNotOwner = errors.New("only the owner of a segment sweeps it")
 
 type sweep struct {
 	hub    *Hub
@@ -107,9 +114,9 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 	noCaller := w.Has(shm.Abandoned) || !seg.Alive(p)
 	switch st := w.State(); {
 	case st == shm.Queued:
-		return s.stepQueued(f, w)
-	case st == shm.Taken && s.queued[f.Index()]:
-		return true // its taker died before it emptied the slot: the next life takes it again
+		return s.stepQueued(f, w, p)
+	case st == shm.Taken && s.queued[f.Index()] && !seg.Alive(w.Holder()):
+		return s.stepQueued(f, w, p) // its taker died before it emptied the slot: the next life takes it again
 	case st == shm.Lent && seg.Alive(w.Holder()), st == shm.Taken && seg.Alive(w.Holder()):
 		return f.Move(w, w.With(shm.Abandoned)) // its caller is dead: its holder frees it
 	case st == shm.Lent && !noCaller:
@@ -120,17 +127,21 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 	return s.stepTaken(f, w, p, call)
 }
 
-// stepQueued deals with what a dead process queued. What lies in a ring stays, and changes hands: no word may name a life
-// that is over, since its number comes round again.
-func (s *sweep) stepQueued(f shm.Frame, w shm.Owner) bool {
+// stepQueued deals with what a dead process queued, or took and left in the ring. What lies in a ring stays, and changes
+// hands: no word may name a life that is over, since its number comes round again.
+func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool {
 	h := s.hub
 	if s.queued[f.Index()] {
 		mine := w.To(h.self, shm.Queued)
-		if w.Has(shm.IsCall) {
+		skipped := w.Has(shm.IsCall) && !h.seg.Alive(caller)
+		switch {
+		case skipped:
 			mine = mine.With(shm.Abandoned)
+		case w.Has(shm.IsCall):
+			mine = w.To(caller, shm.Queued)
 		}
 		moved := f.Move(w, mine)
-		if moved && w.Has(shm.IsCall) {
+		if moved && skipped {
 			s.done.Skipped++
 		}
 		return moved

@@ -46,8 +46,15 @@ func (s *Segment) Ring(p uint32) {
 	if e == nil {
 		return
 	}
-	bell := halves(&e[procBell])
-	if bell[1].Load() != 0 { // sync: bell
+	if halves(&e[procBell])[1].Load() != 0 { // sync: bell
+		s.Wake(p)
+	}
+}
+
+// Wake wakes process p's waiter whether it says that it sleeps or not: others can write what it says.
+func (s *Segment) Wake(p uint32) {
+	if e := s.process(p); e != nil {
+		bell := halves(&e[procBell])
 		bell[0].Add(1)
 		sys.FutexWake(&bell[0], 1)
 	}

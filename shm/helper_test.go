@@ -24,6 +24,7 @@ var roles = map[string]func(){
 	"owner":      publishedOwner,
 	"stranger":   stranger,
 	"allocator":  allocator,
+	"idle":       idle,
 }
 
 // limit is when a test gives up on something that should happen at once.

@@ -109,8 +109,17 @@ func (p Program) Open() (*Segment, error) {
 	return s, nil
 }
 
-// removeDead removes the entries and sockets of programs that are gone.
+// removeDead removes the entries and sockets of programs that are gone, and what they had begun to write.
 func removeDead(dir string) {
+	begun, _ := filepath.Glob(filepath.Join(dir, ".[0-9]*"+programSuffix))
+	for _, name := range begun {
+		pid, _, _ := strings.Cut(filepath.Base(name)[1:], "-")
+		if n, err := strconv.Atoi(pid); err == nil {
+			if _, err := sys.StartTime(n); errors.Is(err, os.ErrNotExist) {
+				_ = os.Remove(name)
+			}
+		}
+	}
 	for _, p := range readEntries(dir) {
 		if p.Alive() {
 			continue

@@ -41,6 +41,10 @@ func (s *Segment) recover(name string) error {
 		s.process(i)[procWord].Store(procWordOf(p.ID.Life(), ProcDead))
 		s.orphans = append(s.orphans, p.ID)
 	}
+	if len(s.orphans) == int(s.geo.processes) { // no entry is free: the new owner begins another life of the first
+		first := s.orphans[0]
+		s.process(first.Index())[procWord].Store(procWordOf(first.Life(), ProcFree))
+	}
 	s.header[hdrEnded].Store(0)
 	s.header[hdrWanted].Store(0)
 	s.writeHeader(name)
@@ -50,9 +54,10 @@ func (s *Segment) recover(name string) error {
 // endTime is how long a process of a dead owner may take to die of SIGKILL.
 const endTime = 10 * time.Second
 
-// endProcess kills a process of the old table, if it is still there, and waits for its end.
+// endProcess kills a process of the old table, if it is still there, and waits for its end. One that had not said when it
+// started had not entered, and its number may be another's by now.
 func endProcess(p ProcessInfo) error {
-	if p.PID == 0 || p.PID == os.Getpid() {
+	if p.PID == 0 || p.Start == 0 || p.PID == os.Getpid() {
 		return nil
 	}
 	h, err := sys.OpenProcess(p.PID, p.Start)
@@ -77,6 +82,8 @@ func (s *Segment) reindex() error {
 	for m := range uint32(s.geo.mailboxes) {
 		names = append(names, s.wholeName(m))
 	}
+	version := &s.header[hdrDirectory]
+	version.Store((version.Load() + 1) &^ 1)
 	for i := range s.index {
 		s.index[i].Store(slotEmpty)
 	}

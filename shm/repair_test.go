@@ -13,7 +13,7 @@ func bury(t testing.TB, s *Segment, dead ProcessID) {
 	}
 	for range 2 { // the second time finds nothing to do
 		s.EachFrame(func(f Frame, w Owner) {
-			if w.State() != Attached && !s.Alive(w.Holder()) && f.Move(w, f.Word(s.ID(0), Held)) {
+			if w.State() != Attached && !s.Alive(w.Holder()) && f.Move(w, f.Word(s.ID(s.Self()), Held)) {
 				s.Free(f)
 			}
 		})
@@ -27,7 +27,7 @@ func bury(t testing.TB, s *Segment, dead ProcessID) {
 // wantAll fails the test unless every byte of the message memory can be used.
 func wantAll(t testing.TB, s *Segment) {
 	t.Helper()
-	p := s.NewPool(s.ID(0))
+	p := s.NewPool(s.ID(s.Self()))
 	for _, n := range []int{classFrame(0), 8 * spanSize / 2, classFrame(len(classSizes) - 1)} {
 		all := fill(t, p, n)
 		free := int64(0)

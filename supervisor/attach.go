@@ -58,15 +58,17 @@ type stay struct {
 	id     shm.ProcessID
 }
 
+// doorName is the name of the socket of a segment of this process.
+func doorName(seg *shm.Segment) string { return fmt.Sprintf("%d-%d.sock", os.Getpid(), seg.File().Fd()) }
+
+// openDoor makes the socket. The program's entry is there before: when the program dies, who removes its entry removes the
+// socket that it names.
 func openDoor(r *root) (*door, error) {
 	dir, err := shm.RuntimeDir()
 	if err != nil {
 		return nil, err
 	}
-	d := &door{
-		root: r, name: fmt.Sprintf("%d-%d.sock", os.Getpid(), r.seg.File().Fd()), shut: make(chan struct{}),
-		stays: map[*stay]struct{}{},
-	}
+	d := &door{root: r, name: doorName(r.seg), shut: make(chan struct{}), stays: map[*stay]struct{}{}}
 	_ = os.Remove(filepath.Join(dir, d.name)) // of a dead program with our pid
 	if d.listen, err = sys.Listen(dir, d.name); err != nil {
 		return nil, err
@@ -299,6 +301,9 @@ func (g *guest) enter() (*actor.System, error) {
 		return nil, errors.Join(err, closeFile(f))
 	}
 	if g.seg, err = shm.AttachFile(f); err != nil {
+		if errors.Is(err, shm.ErrIncompatible) {
+			err = fmt.Errorf("%w: %w", actor.ErrIncompatible, err)
+		}
 		return nil, errors.Join(err, closeFile(f))
 	}
 	if err := g.seg.Enter(w.Process); err != nil {

@@ -1,3 +1,23 @@
 package supervisor_test
-import ("testing"; "github.com/shmactor/shmactor/supervisor"; "github.com/shmactor/shmactor/internal/testkit")
-func TestMain(m *testing.M) { supervisor.Main(); testkit.Run(m, nil) }
+
+import (
+	"os"
+	"testing"
+
+	"github.com/shmactor/shmactor/internal/testkit"
+	"github.com/shmactor/shmactor/supervisor"
+)
+
+// noMainEnv makes a process one whose main does not call supervisor.Main.
+const noMainEnv = "SHMACTOR_TEST_NO_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(noMainEnv) == "" {
+		supervisor.Main()
+	}
+	testkit.Run(m, map[string]func(){
+		"owner":   playOwner,
+		"guest":   playGuest,
+		"no-main": playNoMain,
+	})
+}

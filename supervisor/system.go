@@ -34,6 +34,9 @@ type root struct {
 	groups  map[string]*group
 	awaited waiting
 	ending  bool
+	gone    bool // nobody is answered any more
+
+	mourners sync.WaitGroup
 
 	closing sync.Once
 	closed  error
@@ -107,15 +110,13 @@ func (r *root) open() error {
 	if !seg.Shared() {
 		return nil
 	}
-	if r.door, err = openDoor(r); err != nil {
-		return err
-	}
-	p, err := seg.Publish(r.door.name)
+	p, err := seg.Publish(doorName(seg))
 	if err != nil {
 		return err
 	}
 	r.program = &p
-	return nil
+	r.door, err = openDoor(r)
+	return err
 }
 
 // members makes the children of a spec, with their mailboxes: what is sent to one before it is ready waits for it.
@@ -207,18 +208,40 @@ func (r *root) openBox(name string, recipe actor.Recipe) (*mailbox.Mailbox, erro
 	return box, nil
 }
 
-// closeBox ends a use of a name for good. The next use of the name may have begun.
+// closeBox ends a use of a name for good, once: the next use of the name may have begun. Whoever comes second finds the name
+// free.
 func (r *root) closeBox(name string, box *mailbox.Mailbox) {
 	r.mu.Lock()
-	why := shm.Stopped
+	defer r.mu.Unlock()
+	if r.boxes[name] != box || r.gone {
+		return
+	}
+	delete(r.boxes, name)
 	if r.ending || r.tree.stopping.Load() {
-		why = shm.SystemEnded
+		r.mourners.Go(func() { mourn(box) })
+		return
 	}
-	if r.boxes[name] == box {
-		delete(r.boxes, name)
+	box.Close(shm.Stopped)
+}
+
+// mourn answers for an actor that ended with its system, until the rest has ended too: who calls it must not wait, since
+// others may wait for him.
+func mourn(box *mailbox.Mailbox) {
+	rx := box.Receiver()
+	defer rx.Close()
+	for {
+		m, bits, err := rx.Receive(context.Background())
+		switch {
+		case err != nil:
+			return
+		case bits != 0:
+		case m.IsCall():
+			_ = m.Fail(shm.SystemEnded, "") // who gave up needs no answer
+		default:
+			v, _, _ := m.Value()
+			m.Bury(shm.SystemEnded, v)
+		}
 	}
-	r.mu.Unlock()
-	box.Close(why)
 }
 
 // watch ends the system when its supervisor gives up.
@@ -272,6 +295,10 @@ func (r *root) closeOnce(why error) error {
 		r.letters.close()
 	}
 	r.hub.Close(err)
+	r.mu.Lock()
+	r.gone = true
+	r.mu.Unlock()
+	r.mourners.Wait()
 	if r.program != nil {
 		failed = append(failed, unlessGone(r.program.Withdraw()))
 	}
