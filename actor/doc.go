@@ -22,8 +22,12 @@
 //
 // A handler may block, call other actors with its context, start goroutines, keep state in its value without locks. An error that
 // it returns goes to its caller and the actor lives on. A panic, or runtime.Goexit, is a crash: the caller gets ErrCrashed, the
-// value is thrown away, and the supervisor makes a fresh one; what was queued is handled by it. From its context a handler
-// reaches its own actor: SelfOf(ctx).
+// value is thrown away, and the supervisor makes a fresh one; what was queued is handled by it. So it is when a method of the
+// arguments' or the result's type ends the goroutine; a panic of one is only an error. From its context a handler reaches its own
+// actor: SelfOf(ctx).
+//
+// A handler's context ends with the deadline of its caller, and when the actor does not stop in time; not when its caller gives
+// up before. One with a deadline ends also when the handler returns.
 //
 // # Values and bytes
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -97,6 +98,9 @@ func TestFenceInCodec(t *testing.T) {
 					return // no codec
 				}
 				life := s.home.start("a", s.kind)
+				// From now on replies are thought to be large, and are written beside the request.
+				_, err := s.odd.Call(s.ctx(), s.ref, awkward{Text: strings.Repeat("x", 100_000)})
+				must(t, err)
 				entered, open := closeGate()
 				defer open()
 				hung := call(func() (awkward, error) { return s.odd.Call(s.ctx(), s.ref, c.v) })

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/internal/sys"
 	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
@@ -18,7 +20,7 @@ import (
 // patience bounds every wait for something that has to happen.
 const patience = 10 * time.Second
 
-// world is a segment on the heap, where the race detector sees everything, with as many "processes" on it as a test
+// world is a segment, usually on the heap, where the race detector sees everything, with as many "processes" on it as a test
 // needs: each has a hub and a system of its own, so messages between them are encoded.
 type world struct {
 	t       testing.TB
@@ -46,6 +48,7 @@ type process struct {
 type worldOptions struct {
 	Segment      shm.Options
 	AlwaysEncode bool
+	Mapped       bool // in memory that the race detector does not see, as users' segments are
 }
 
 func newWorld(t testing.TB) *world { return newWorldWith(t, worldOptions{}) }
@@ -60,7 +63,7 @@ func newWorldWith(t testing.TB, o worldOptions) *world {
 // in a cache, and every invariant has to hold.
 func makeWorld(t testing.TB, o worldOptions) *world {
 	t.Helper()
-	o.Segment.Heap = true
+	o.Segment.Heap = !o.Mapped
 	if o.Segment.Name == "" {
 		o.Segment.Name = "test"
 	}
@@ -446,14 +449,19 @@ func everywhere(t *testing.T, test func(t *testing.T, s *scene)) {
 		away, back bool
 	}{
 		{name: "reference", m: plain},
+		{name: "reference, mapped", m: plain, o: worldOptions{Mapped: true}},
 		{name: "encoded kind", m: encoded},
+		{name: "encoded kind, mapped", m: encoded, o: worldOptions{Mapped: true}},
 		{name: "encoding system", m: plain, o: worldOptions{AlwaysEncode: true}},
 		{name: "from another process", m: plain, away: true},
 		{name: "to another process", m: plain, back: true},
 	} {
+		if c.o.Mapped && !sys.Supported {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			w := makeWorld(t, c.o)
-			s := &scene{methods: c.m, t: t, w: w, caller: w.main, home: w.main, local: c.name == "reference"}
+			s := &scene{methods: c.m, t: t, w: w, caller: w.main, home: w.main, local: strings.HasPrefix(c.name, "reference")}
 			if c.away || c.back {
 				other := w.process("other")
 				if c.away {

@@ -77,3 +77,35 @@ func TestMany(t *testing.T) {
 		}
 	})
 }
+
+// What a caller did before its call is seen by the handler, and what that did is seen by the caller: the race detector, which
+// cannot see the segment's own words, agrees.
+func TestCallsOrderMemory(t *testing.T) {
+	everywhere(t, func(t *testing.T, s *scene) {
+		s.home.keep("a", s.kind)
+		const callers = 8
+		var cells [callers]struct {
+			n int64
+			_ [56]byte
+		}
+		var total int64
+		run := do(t, func(context.Context, *scripted) (int64, error) { total++; return total, nil })
+		var all sync.WaitGroup
+		for c := range callers {
+			n := do(t, func(context.Context, *scripted) (int64, error) { cells[c].n++; total++; return cells[c].n, nil })
+			all.Go(func() {
+				for i := range int64(500 / slower) {
+					cells[c].n++
+					got, err := s.run.Call(context.Background(), s.ref, n)
+					if want := 2 * (i + 1); got != want || cells[c].n != want || err != nil {
+						t.Errorf("%d in the cell, %d, %v, want %d", cells[c].n, got, err, want)
+					}
+				}
+			})
+		}
+		all.Wait()
+		if got, err := s.run.Call(s.ctx(), s.ref, run); got != total || err != nil {
+			t.Error(got, err)
+		}
+	})
+}

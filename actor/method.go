@@ -50,8 +50,8 @@ func NewMethod[T, Req, Res any](k Kind[T], name string, fn func(T, context.Conte
 	m := &method[T, Req, Res]{class: c, name: name, fn: fn}
 	m.idle.New = func() any { return new(exchange[Req, Res]) }
 	var reqErr, resErr error
-	m.req, reqErr = codecOf[Req]()
-	m.res, resErr = codecOf[Res]()
+	m.req, reqErr = codec.For[Req]() // of its own: it learns how large its messages are
+	m.res, resErr = codec.For[Res]()
 	types := reflect.TypeFor[Req]().String() + " -> " + reflect.TypeFor[Res]().String()
 	if reqErr == nil && resErr == nil {
 		types = m.req.TypeName() + " -> " + m.res.TypeName()
@@ -119,8 +119,9 @@ func (x *exchange[Req, Res]) clear() {
 // context's error the handler may or may not have run.
 //
 // A call made with a handler's context, or one that was made from it, is refused with ErrCycle when the actor that is called
-// waits, directly or through others, for the actor whose handler that is. Of a handler that waits for several calls at once, on
-// goroutines of its own, only one is seen by the others.
+// waits, directly or through others, for the actor whose handler that is. A handler that makes several calls at once, on
+// goroutines of its own, is taken to wait for all of them, and only one of them is seen by other actors: a circle through another
+// ends by the deadline. An actor that has deferred its reply is not waited for.
 func (m Method[T, Req, Res]) Call(ctx context.Context, to Ref[T], req Req) (res Res, err error) {
 	if ctx.Err() != nil {
 		return res, ended(ctx, context.Cause(ctx))

@@ -17,12 +17,16 @@ type agent struct {
 	receivers map[string]*Receiver
 	messages  map[int]*Message
 	drafts    []Draft
+	cancels   map[int]context.CancelFunc // of calls, by the number that their order gave
 	replies   []Reply
 	last      int
 }
 
 func newAgent(h *Hub) *agent {
-	return &agent{hub: h, boxes: map[string]*Mailbox{}, receivers: map[string]*Receiver{}, messages: map[int]*Message{}}
+	return &agent{
+		hub: h, boxes: map[string]*Mailbox{}, receivers: map[string]*Receiver{}, messages: map[int]*Message{},
+		cancels: map[int]context.CancelFunc{},
+	}
 }
 
 // box opens a mailbox, and keeps the handle as a program would; "open" gets a new one.
@@ -75,7 +79,7 @@ func (a *agent) message(n int) *Message {
 }
 
 // payload is what a sending order sends: its data, or as many bytes as it says.
-func (o order) payload() []byte {
+func (o command) payload() []byte {
 	if o.Size > 0 {
 		return pattern(o.Size, byte(o.N))
 	}
@@ -91,7 +95,7 @@ func pattern(n int, seed byte) []byte {
 	return b
 }
 
-func (o order) context() (context.Context, context.CancelFunc) {
+func (o command) context() (context.Context, context.CancelFunc) {
 	if o.Wait == 0 {
 		return context.WithCancel(context.Background())
 	}
@@ -99,7 +103,7 @@ func (o order) context() (context.Context, context.CancelFunc) {
 }
 
 // do carries out one order.
-func (a *agent) do(o order) answer {
+func (a *agent) do(o command) answer {
 	if f := a.ops()[o.Op]; f != nil {
 		return f(o)
 	}
@@ -115,31 +119,34 @@ func (a *agent) do(o order) answer {
 
 func result(err error) answer { return answer{Fault: faultOf(err)} }
 
-func (a *agent) ops() map[string]func(order) answer {
-	return map[string]func(order) answer{
-		"hello":    func(order) answer { return answer{} },
+func (a *agent) ops() map[string]func(command) answer {
+	return map[string]func(command) answer{
+		"hello":    func(command) answer { return answer{} },
 		"open":     a.open,
 		"send":     a.send,
 		"call":     a.call,
+		"cancel":   a.cancel,
 		"draft":    a.draft,
 		"discard":  a.discard,
 		"keep":     a.keep,
 		"value":    a.sendValue,
 		"receive":  a.receive,
 		"retire":   a.retire,
-		"control":  func(o order) answer { return a.withBox(o, func(m *Mailbox) error { return m.Control(o.Bits) }) },
+		"control":  func(o command) answer { return a.withBox(o, func(m *Mailbox) error { return m.Control(o.Bits) }) },
 		"claim":    a.claim,
 		"waitfor":  a.waitFor,
 		"callers":  a.callers,
 		"serve":    a.serve,
 		"senders":  a.senders,
 		"acker":    a.acker,
-		"kept":     func(order) answer { return answer{N: a.hub.Kept()} },
-		"closehub": func(o order) answer { a.hub.Close(ErrSystemEnded); return answer{} },
+		"above":    a.above,
+		"flood":    a.flood,
+		"kept":     func(command) answer { return answer{N: a.hub.Kept()} },
+		"closehub": func(o command) answer { a.hub.Close(ErrSystemEnded); return answer{} },
 	}
 }
 
-func (a *agent) withBox(o order, f func(*Mailbox) error) answer {
+func (a *agent) withBox(o command, f func(*Mailbox) error) answer {
 	m, err := a.box(o.Box)
 	if err == nil {
 		err = f(m)
@@ -147,7 +154,7 @@ func (a *agent) withBox(o order, f func(*Mailbox) error) answer {
 	return result(err)
 }
 
-func (a *agent) open(o order) answer {
+func (a *agent) open(o command) answer {
 	a.mu.Lock()
 	delete(a.boxes, o.Box)
 	delete(a.receivers, o.Box)
@@ -160,7 +167,7 @@ func (a *agent) open(o order) answer {
 }
 
 // send sends one message; N > 0 sends so many, numbered; Wait 0 waits for room for ever, below 0 not at all.
-func (a *agent) send(o order) answer {
+func (a *agent) send(o command) answer {
 	return a.withBox(o, func(m *Mailbox) error {
 		if o.Wait < 0 {
 			return m.TrySendBytes(o.payload())
@@ -179,19 +186,32 @@ func (a *agent) send(o order) answer {
 	})
 }
 
-func (a *agent) call(o order) answer {
+func (a *agent) call(o command) answer {
 	m, err := a.box(o.Box)
 	if err != nil {
 		return result(err)
 	}
 	ctx, cancel := o.context()
 	defer cancel()
+	if o.Msg != 0 {
+		a.mu.Lock()
+		a.cancels[o.Msg] = cancel
+		a.mu.Unlock()
+	}
 	b, err := m.CallBytes(ctx, o.payload())
 	return answer{Fault: faultOf(err), Data: b}
 }
 
+// cancel lets the caller of an earlier call give up.
+func (a *agent) cancel(o command) answer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.cancels[o.Msg]()
+	return answer{}
+}
+
 // draft takes N drafts of a size and keeps them.
-func (a *agent) draft(o order) answer {
+func (a *agent) draft(o command) answer {
 	for range max(1, o.N) {
 		d, err := a.hub.Draft(o.Size)
 		if err != nil {
@@ -204,7 +224,7 @@ func (a *agent) draft(o order) answer {
 	return answer{}
 }
 
-func (a *agent) discard(order) answer {
+func (a *agent) discard(command) answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range a.drafts {
@@ -215,7 +235,7 @@ func (a *agent) discard(order) answer {
 }
 
 // keep calls and keeps the reply.
-func (a *agent) keep(o order) answer {
+func (a *agent) keep(o command) answer {
 	m, err := a.box(o.Box)
 	if err != nil {
 		return result(err)
@@ -238,7 +258,7 @@ func (a *agent) keep(o order) answer {
 }
 
 // sendValue sends or calls with a Go value by reference.
-func (a *agent) sendValue(o order) answer {
+func (a *agent) sendValue(o command) answer {
 	return a.withBox(o, func(m *Mailbox) error {
 		d, err := a.hub.Draft(0)
 		if err != nil {
@@ -252,7 +272,7 @@ func (a *agent) sendValue(o order) answer {
 }
 
 // receive takes the next message: Wait below 0 does not wait.
-func (a *agent) receive(o order) answer {
+func (a *agent) receive(o command) answer {
 	r, err := a.receiver(o.Box)
 	if err != nil {
 		return result(err)
@@ -277,7 +297,7 @@ func (a *agent) receive(o order) answer {
 }
 
 // retire gives the receiving side back.
-func (a *agent) retire(o order) answer {
+func (a *agent) retire(o command) answer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r := a.receivers[o.Box]; r != nil {
@@ -287,7 +307,7 @@ func (a *agent) retire(o order) answer {
 	return answer{}
 }
 
-func (a *agent) claim(o order) answer {
+func (a *agent) claim(o command) answer {
 	m, err := a.hub.Claim(o.Token)
 	if err != nil {
 		return result(err)
@@ -296,7 +316,7 @@ func (a *agent) claim(o order) answer {
 }
 
 // waitFor says for whom the receiver of a mailbox waits: nobody, if the data is empty. N is 1 for a circle.
-func (a *agent) waitFor(o order) answer {
+func (a *agent) waitFor(o command) answer {
 	m, err := a.box(o.Box)
 	if err != nil {
 		return result(err)
@@ -314,26 +334,26 @@ func (a *agent) waitFor(o order) answer {
 }
 
 // messageOps are what can be done with a message in the hands.
-var messageOps = map[string]func(*Message, order) answer{
-	"reply": func(m *Message, o order) answer { return result(m.Reply(o.payload())) },
-	"fail":  func(m *Message, o order) answer { return result(m.Fail(o.Reason, string(o.Data))) },
-	"defer": func(m *Message, o order) answer {
+var messageOps = map[string]func(*Message, command) answer{
+	"reply": func(m *Message, o command) answer { return result(m.Reply(o.payload())) },
+	"fail":  func(m *Message, o command) answer { return result(m.Fail(o.Reason, string(o.Data))) },
+	"defer": func(m *Message, o command) answer {
 		t := m.Token()
 		return answer{Fault: faultOf(m.Defer()), Token: t}
 	},
-	"lend":    func(m *Message, o order) answer { m.Lend(o.Reason); return answer{} },
-	"return":  func(m *Message, _ order) answer { m.Return(); return answer{} },
-	"release": func(m *Message, _ order) answer { m.Release(); return answer{} },
-	"bury": func(m *Message, o order) answer {
+	"lend":    func(m *Message, o command) answer { m.Lend(o.Reason); return answer{} },
+	"return":  func(m *Message, _ command) answer { m.Return(); return answer{} },
+	"release": func(m *Message, _ command) answer { m.Release(); return answer{} },
+	"bury": func(m *Message, o command) answer {
 		v, _, _ := m.Value()
 		m.Bury(o.Reason, v)
 		return answer{}
 	},
-	"room": func(m *Message, o order) answer { _, err := m.Room(o.Size); return result(err) },
-	"look": func(m *Message, _ order) answer {
+	"room": func(m *Message, o command) answer { _, err := m.Room(o.Size); return result(err) },
+	"look": func(m *Message, _ command) answer {
 		return answer{N: int(m.Frame.Owner().State()), Bits: uint64(m.Frame.Owner())}
 	},
-	"take": func(m *Message, _ order) answer {
+	"take": func(m *Message, _ command) answer {
 		v, local, err := m.Value()
 		text, _ := v.(string)
 		n := 0

@@ -108,6 +108,7 @@ func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
 	if w.Generation() != f.Generation() {
 		return r, h.lost(w), true
 	}
+	h.order.came(f)
 	switch st := w.State(); {
 	case st == shm.Replied && w.Holder() == h.self:
 		return h.replyIn(f), nil, true

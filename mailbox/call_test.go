@@ -59,12 +59,12 @@ func TestCallOfOneMebibyteBothWays(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		w.create("box", 4)
 		for _, size := range []struct{ request, reply int }{{1 << 20, 1 << 20}, {1 << 20, 3}, {3, 1 << 20}, {65_000, 1<<20 - 1}} {
-			done := far.later(order{Op: "call", Box: "box", Size: size.request, N: 1})
+			done := far.later(command{Op: "call", Box: "box", Size: size.request, N: 1})
 			m := near.receive("box")
 			if !bytes.Equal(m.Data, pattern(size.request, 1)) {
 				t.Errorf("a request of %d bytes was changed on its way", size.request)
 			}
-			m.must(order{Op: "reply", Size: size.reply, N: 2})
+			m.must(command{Op: "reply", Size: size.reply, N: 2})
 			if a := soon(t, "the caller is answered", done); a.Fault != nil || !bytes.Equal(a.Data, pattern(size.reply, 2)) {
 				t.Errorf("a reply of %d bytes was changed on its way: %v", size.reply, a.err())
 			}
@@ -77,11 +77,11 @@ func TestReplyTooLarge(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		w.create("box", 4)
 		done, m := served(w, near, far, "request")
-		want(t, "a reply that is too large", m.try(order{Op: "reply", Size: 1<<20 + 1}), shm.ErrTooLarge)
-		m.must(order{Op: "room", Size: 5000})
-		m.must(order{Op: "room", Size: 90_000})
-		m.must(order{Op: "room", Size: 100})
-		m.must(order{Op: "fail", Reason: shm.Undecodable, Data: []byte("too large")})
+		want(t, "a reply that is too large", m.try(command{Op: "reply", Size: 1<<20 + 1}), shm.ErrTooLarge)
+		m.must(command{Op: "room", Size: 5000})
+		m.must(command{Op: "room", Size: 90_000})
+		m.must(command{Op: "room", Size: 100})
+		m.must(command{Op: "fail", Reason: shm.Undecodable, Data: []byte("too large")})
 		wantFailure(t, done, ErrIncompatible, "too large")
 	})
 }
@@ -94,19 +94,28 @@ func TestCallFails(t *testing.T) {
 			why  shm.Reason
 			want error
 		}{
-			{shm.Crashed, ErrCrashed}, {shm.WorkerDied, ErrWorkerDied}, {shm.Stopped, ErrStopped}, {shm.Expired, context.DeadlineExceeded},
-			{shm.Unknown, shm.ErrNotFound}, {shm.ValueLost, ErrValueLost}, {shm.Undecodable, ErrIncompatible}, {shm.NoMethod, ErrIncompatible},
-			{shm.SystemEnded, ErrSystemEnded}, {shm.Undeliverable, ErrMailboxFull}, {shm.Corrupt, shm.ErrCorrupt}, {shm.NoReason, shm.ErrCorrupt},
+			{shm.Crashed, ErrCrashed},
+			{shm.WorkerDied, ErrWorkerDied},
+			{shm.Stopped, ErrStopped},
+			{shm.Expired, context.DeadlineExceeded},
+			{shm.Unknown, shm.ErrNotFound},
+			{shm.ValueLost, ErrValueLost},
+			{shm.Undecodable, ErrIncompatible},
+			{shm.NoMethod, ErrIncompatible},
+			{shm.SystemEnded, ErrSystemEnded},
+			{shm.Undeliverable, ErrMailboxFull},
+			{shm.Corrupt, shm.ErrCorrupt},
+			{shm.NoReason, shm.ErrCorrupt},
 		} {
 			done, m := served(w, near, far, "request")
-			m.must(order{Op: "fail", Reason: c.why, Data: []byte("index out of range")})
+			m.must(command{Op: "fail", Reason: c.why, Data: []byte("index out of range")})
 			wantFailure(t, done, c.want, "index out of range")
 		}
 		done, m := served(w, near, far, "")
-		m.must(order{Op: "fail", Reason: shm.Crashed, Data: bytes.Repeat([]byte("long "), 1000)})
+		m.must(command{Op: "fail", Reason: shm.Crashed, Data: bytes.Repeat([]byte("long "), 1000)})
 		wantFailure(t, done, ErrCrashed, strings.Repeat("long ", 12))
 		done, m = served(w, near, far, "")
-		m.must(order{Op: "fail", Reason: shm.Crashed})
+		m.must(command{Op: "fail", Reason: shm.Crashed})
 		wantFailure(t, done, ErrCrashed, "crashed")
 	})
 }
@@ -116,7 +125,7 @@ func TestCallAbandonedInQueue(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		box := w.create("box", 4)
 		far.send("box", "before")
-		want(t, "a call that nobody takes", far.try(order{Op: "call", Box: "box", Data: []byte("lost"), Wait: time.Millisecond}), errDeadline)
+		want(t, "a call that nobody takes", far.try(command{Op: "call", Box: "box", Data: []byte("lost"), Wait: time.Millisecond}), errDeadline)
 		far.send("box", "after")
 		near.wantText("box", "before").release()
 		near.wantText("box", "after").release()
@@ -129,7 +138,7 @@ func TestCallAbandonedInQueue(t *testing.T) {
 
 // The reply to a call that was given up while it was handled reaches nobody, and its memory is free.
 func TestCallAbandonedWhileHandled(t *testing.T) {
-	for name, end := range map[string]order{
+	for name, end := range map[string]command{
 		"reply":        {Op: "reply", Data: []byte("late")},
 		"large reply":  {Op: "reply", Size: 200_000, N: 1},
 		"failure":      {Op: "fail", Reason: shm.Crashed, Data: []byte("late")},
@@ -140,11 +149,10 @@ func TestCallAbandonedWhileHandled(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			eachSide(t, func(t *testing.T, w *world, near, far *party) {
 				w.create("box", 4)
-				done := far.later(order{Op: "call", Box: "box", Data: []byte("request"), Wait: 50 * time.Millisecond})
-				m := near.wantText("box", "request")
-				want(t, "a call that is not answered in time", soon(t, "the caller gives up", done).err(), errDeadline)
+				var m message
+				far.callAndGiveUp("box", "request", func() { m = near.wantText("box", "request") })
 				if end.Op == "return" { // a handler that was given up before
-					m.must(order{Op: "lend", Reason: shm.Stopped})
+					m.must(command{Op: "lend", Reason: shm.Stopped})
 					m.must(end)
 					return
 				}
@@ -159,7 +167,7 @@ func TestCallAbandonedWhileHandled(t *testing.T) {
 
 // What is said about a call that was answered is refused, and does not change the answer that its caller reads.
 func TestAnsweredTwice(t *testing.T) {
-	for _, again := range []order{
+	for _, again := range []command{
 		{Op: "reply", Data: []byte("second")},
 		{Op: "reply", Size: 50_000},
 		{Op: "fail", Reason: shm.Crashed, Data: []byte("second")},
@@ -187,9 +195,9 @@ func TestAnsweredTwice(t *testing.T) {
 					t.Fatal("the caller is not answered")
 				}
 				want(t, "a second end", msg.try(again), ErrReplied)
-				msg.must(order{Op: "lend", Reason: shm.Stopped})
-				msg.must(order{Op: "return"})
-				msg.must(order{Op: "release"})
+				msg.must(command{Op: "lend", Reason: shm.Stopped})
+				msg.must(command{Op: "return"})
+				msg.must(command{Op: "release"})
 				if b, err := r.Bytes(); err != nil || string(b) != "first" {
 					t.Errorf("the caller reads %q, %v", b, err)
 				}
@@ -224,20 +232,20 @@ func TestDeferredCall(t *testing.T) {
 		for _, bearer := range []*party{near, far, w.peer()} {
 			done, m := served(w, near, far, "request")
 			token := m.token()
-			claimed := message{bearer, bearer.ask(order{Op: "claim", Token: token})}
+			claimed := message{bearer, bearer.ask(command{Op: "claim", Token: token})}
 			if string(claimed.Data) != "request" {
 				t.Errorf("the bearer reads %q", claimed.Data)
 			}
 			for _, p := range []*party{near, far} {
-				want(t, "a second bearer", p.try(order{Op: "claim", Token: token}), ErrReplied)
+				want(t, "a second bearer", p.try(command{Op: "claim", Token: token}), ErrReplied)
 			}
-			want(t, "the first handler", m.try(order{Op: "reply", Data: []byte("mine")}), ErrReplied)
-			claimed.must(order{Op: "reply", Size: 100_000, N: 3})
+			want(t, "the first handler", m.try(command{Op: "reply", Data: []byte("mine")}), ErrReplied)
+			claimed.must(command{Op: "reply", Size: 100_000, N: 3})
 			wantReply(t, done, string(pattern(100_000, 3)))
-			want(t, "a bearer after the end", bearer.try(order{Op: "claim", Token: token}), ErrReplied)
+			want(t, "a bearer after the end", bearer.try(command{Op: "claim", Token: token}), ErrReplied)
 		}
-		want(t, "a token that names no frame", near.try(order{Op: "claim", Token: Token{Frame: 1 << 30}}), shm.ErrCorrupt)
-		want(t, "a token that names nothing", near.try(order{Op: "claim", Token: Token{Frame: 0, Generation: 1 << 30}}), ErrReplied)
+		want(t, "a token that names no frame", near.try(command{Op: "claim", Token: Token{Frame: 1 << 30}}), shm.ErrCorrupt)
+		want(t, "a token that names nothing", near.try(command{Op: "claim", Token: Token{Frame: 0, Generation: 1 << 30}}), ErrReplied)
 	})
 }
 
@@ -246,9 +254,9 @@ func TestDeferredAgain(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		w.create("box", 4)
 		done, m := served(w, near, far, "request")
-		first := message{far, far.ask(order{Op: "claim", Token: m.token()})}
-		second := message{near, near.ask(order{Op: "claim", Token: first.token()})}
-		second.must(order{Op: "fail", Reason: shm.Crashed, Data: []byte("no")})
+		first := message{far, far.ask(command{Op: "claim", Token: m.token()})}
+		second := message{near, near.ask(command{Op: "claim", Token: first.token()})}
+		second.must(command{Op: "fail", Reason: shm.Crashed, Data: []byte("no")})
 		wantFailure(t, done, ErrCrashed, "no")
 	})
 }
@@ -257,15 +265,14 @@ func TestDeferredAgain(t *testing.T) {
 func TestDeferredCallGivenUp(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		w.create("box", 4)
-		done := far.later(order{Op: "call", Box: "box", Data: []byte("request"), Wait: 100 * time.Millisecond})
-		token := near.wantText("box", "request").token()
-		want(t, "the call", soon(t, "the caller gives up", done).err(), errDeadline)
-		want(t, "a bearer", near.try(order{Op: "claim", Token: token}), ErrReplied)
+		var token Token
+		far.callAndGiveUp("box", "request", func() { token = near.wantText("box", "request").token() })
+		want(t, "a bearer", near.try(command{Op: "claim", Token: token}), ErrReplied)
 		// Its frame is soon another's: the token does not name that.
 		for range 3 {
 			far.send("box", "another")
 		}
-		want(t, "a bearer later", near.try(order{Op: "claim", Token: token}), ErrReplied)
+		want(t, "a bearer later", near.try(command{Op: "claim", Token: token}), ErrReplied)
 		for range 3 {
 			near.wantText("box", "another").release()
 		}
@@ -274,7 +281,7 @@ func TestDeferredCallGivenUp(t *testing.T) {
 
 // A handler that is given up: its caller is told why at once, whatever the handler does when it comes back.
 func TestLend(t *testing.T) {
-	for name, ends := range map[string][]order{
+	for name, ends := range map[string][]command{
 		"return":      {{Op: "return"}},
 		"return both": {{Op: "return"}, {Op: "return"}},
 		"release":     {{Op: "release"}},
@@ -287,7 +294,7 @@ func TestLend(t *testing.T) {
 					if parked {
 						waitParked(t, m)
 					}
-					m.must(order{Op: "lend", Reason: shm.Stopped})
+					m.must(command{Op: "lend", Reason: shm.Stopped})
 					wantFailure(t, done, ErrStopped, "")
 					for _, o := range ends {
 						m.must(o)
@@ -300,14 +307,14 @@ func TestLend(t *testing.T) {
 
 // Every other end of a message that was lent is refused, and returns it.
 func TestEndOfLent(t *testing.T) {
-	for name, end := range map[string]order{
+	for name, end := range map[string]command{
 		"reply": {Op: "reply", Data: []byte("late")}, "large reply": {Op: "reply", Size: 100_000}, "fail": {Op: "fail", Reason: shm.Crashed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			eachSide(t, func(t *testing.T, w *world, near, far *party) {
 				w.create("box", 4)
 				done, m := served(w, near, far, "request")
-				m.must(order{Op: "lend", Reason: shm.Stopped})
+				m.must(command{Op: "lend", Reason: shm.Stopped})
 				want(t, "the late end", m.try(end), ErrReplied)
 				wantFailure(t, done, ErrStopped, "")
 			})
@@ -341,7 +348,7 @@ func TestLentAndReturnedBeforeTheCallerLooks(t *testing.T) {
 func waitParked(t *testing.T, m message) {
 	t.Helper()
 	testkit.Eventually(t, limit, "the caller is parked", func() bool {
-		return shm.Owner(m.p.ask(order{Op: "look", Msg: m.Msg}).Bits).Has(shm.Waiting)
+		return shm.Owner(m.p.ask(command{Op: "look", Msg: m.Msg}).Bits).Has(shm.Waiting)
 	})
 }
 
@@ -353,8 +360,8 @@ func TestLendOneWay(t *testing.T) {
 				w.create("box", 4)
 				far.send("box", "one way")
 				m := near.receive("box")
-				m.must(order{Op: "lend", Reason: shm.Stopped})
-				m.must(order{Op: end, Reason: shm.Crashed})
+				m.must(command{Op: "lend", Reason: shm.Stopped})
+				m.must(command{Op: end, Reason: shm.Crashed})
 				w.wantLetters(shm.Crashed)
 			})
 		})
@@ -363,7 +370,7 @@ func TestLendOneWay(t *testing.T) {
 
 // A reply that was prepared and then not sent leaves nothing.
 func TestRoomIsGivenBack(t *testing.T) {
-	for name, end := range map[string]order{
+	for name, end := range map[string]command{
 		"release": {Op: "release"}, "bury": {Op: "bury", Reason: shm.Crashed}, "defer": {Op: "defer"}, "return": {Op: "return"},
 		"fail": {Op: "fail", Reason: shm.Crashed}, "reply": {Op: "reply", Size: 60_000},
 	} {
@@ -377,13 +384,13 @@ func TestRoomIsGivenBack(t *testing.T) {
 					done = far.call("box", "request")
 				}
 				m := near.receive("box")
-				m.must(order{Op: "room", Size: 50_000})
+				m.must(command{Op: "room", Size: 50_000})
 				if name == "return" {
-					m.must(order{Op: "lend", Reason: shm.Stopped})
+					m.must(command{Op: "lend", Reason: shm.Stopped})
 				}
 				m.must(end)
 				if name == "defer" {
-					message{near, near.ask(order{Op: "claim", Token: m.Token})}.reply("later")
+					message{near, near.ask(command{Op: "claim", Token: m.Token})}.reply("later")
 				}
 				if done != nil {
 					soon(t, "the call ends", done)
@@ -407,7 +414,7 @@ func TestCallWaitsForRoom(t *testing.T) {
 		wantReply(t, done, "so")
 		far.send("box", "a")
 		far.send("box", "b")
-		want(t, "a call that finds no room", far.try(order{Op: "call", Box: "box", Wait: time.Millisecond}), errDeadline)
+		want(t, "a call that finds no room", far.try(command{Op: "call", Box: "box", Wait: time.Millisecond}), errDeadline)
 		near.wantText("box", "a").release()
 		near.wantText("box", "b").release()
 		near.wantNothing("box")

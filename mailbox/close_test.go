@@ -23,7 +23,7 @@ func TestClose(t *testing.T) {
 		w.me.send("box", "mine")
 		peer.send("box", "yours")
 		calls := []<-chan answer{peer.call("box", "request"), w.me.call("box", "request")}
-		want(t, "a call given up", peer.try(order{Op: "call", Box: "box", Wait: time.Millisecond}), errDeadline)
+		want(t, "a call given up", peer.try(command{Op: "call", Box: "box", Wait: time.Millisecond}), errDeadline)
 		waitDepth(t, box, 5)
 		box.Close(shm.Stopped)
 		for _, done := range calls {
@@ -31,10 +31,10 @@ func TestClose(t *testing.T) {
 		}
 		w.wantLetters(shm.Stopped, "mine", "yours")
 		for _, p := range []*party{w.me, peer} {
-			want(t, "sending to it", p.try(order{Op: "send", Box: "box", Wait: -1}), ErrStopped)
-			want(t, "sending and waiting", p.try(order{Op: "send", Box: "box"}), ErrStopped)
-			want(t, "calling it", p.try(order{Op: "call", Box: "box"}), ErrStopped)
-			want(t, "opening it", p.try(order{Op: "open", Box: "box"}), shm.ErrNotFound)
+			want(t, "sending to it", p.try(command{Op: "send", Box: "box", Wait: -1}), ErrStopped)
+			want(t, "sending and waiting", p.try(command{Op: "send", Box: "box"}), ErrStopped)
+			want(t, "calling it", p.try(command{Op: "call", Box: "box"}), ErrStopped)
+			want(t, "opening it", p.try(command{Op: "open", Box: "box"}), shm.ErrNotFound)
 		}
 		if box.Open() || box.Name() != "" {
 			t.Errorf("open %v, name %q", box.Open(), box.Name())
@@ -57,7 +57,7 @@ func TestCloseWakesWhoWaitsForRoom(t *testing.T) {
 		w.me.send("box", "a")
 		w.me.send("box", "b")
 		waiting := []<-chan answer{
-			w.me.later(order{Op: "send", Box: "box"}), peer.later(order{Op: "send", Box: "box"}), peer.later(order{Op: "call", Box: "box"}),
+			w.me.later(command{Op: "send", Box: "box"}), peer.later(command{Op: "send", Box: "box"}), peer.later(command{Op: "call", Box: "box"}),
 		}
 		testkit.Eventually(t, limit, "both processes wait for room", func() bool { return box.rec[recRoom].Load() == 3 })
 		box.Close(shm.Stopped)
@@ -118,7 +118,7 @@ func TestCloseBesideSenders(t *testing.T) {
 			w := newWorld(t, b, o)
 			w.withLetters(4096)
 			peer := w.peer()
-			rounds := 60
+			rounds := 25
 			if testing.Short() {
 				rounds = 10
 			}
@@ -221,6 +221,71 @@ func (n *tally) call(t *testing.T, m *Mailbox, patient bool) bool {
 	return true
 }
 
+// The same from several processes, which send as fast as they can until they are refused.
+func TestCloseBesideFloods(t *testing.T) {
+	for _, b := range backings {
+		t.Run(string(b), func(t *testing.T) {
+			w := newWorld(t, b, smallOptions())
+			w.withLetters(64)
+			peers := []*party{w.me, w.peer(), w.peer()}
+			for range 8 {
+				box := w.create("box", 8)
+				var floods []<-chan answer
+				for _, p := range peers {
+					p.ask(command{Op: "open", Box: "box"})
+					floods = append(floods, p.later(command{Op: "flood", Box: "box", N: 2}))
+				}
+				handled := 0
+				for range 200 {
+					w.me.receive("box").release()
+					handled++
+				}
+				w.me.ask(command{Op: "retire", Box: "box"})
+				box.Close(shm.Stopped)
+				accepted := 0
+				for _, done := range floods {
+					a := soon(t, "the senders are refused", done)
+					must(t, a.err())
+					accepted += a.N
+				}
+				if letters, _ := w.takeLetters(); handled+len(letters) != accepted {
+					t.Fatalf("%d messages were handled and %d are dead letters, of %d accepted", handled, len(letters), accepted)
+				}
+			}
+		})
+	}
+}
+
+// flood has N goroutines that send until the mailbox is closed, and tells how many messages were accepted.
+func (a *agent) flood(o command) answer {
+	m, err := a.box(o.Box)
+	if err != nil {
+		return result(err)
+	}
+	var accepted atomic.Int64
+	var wrong atomic.Pointer[fault]
+	var group sync.WaitGroup
+	for range o.N {
+		group.Go(func() {
+			for {
+				switch err := m.TrySendBytes([]byte("x")); {
+				case err == nil:
+					accepted.Add(1)
+				case errors.Is(err, ErrStopped):
+					return
+				case errors.Is(err, ErrMailboxFull):
+					runtime.Gosched()
+				default:
+					wrong.Store(faultOf(err))
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	return answer{N: int(accepted.Load()), Fault: wrong.Load()}
+}
+
 // A mailbox that is used again for another actor: handles of the one before are refused, and nothing that they sent reaches
 // the new one.
 func TestMailboxIsUsedAgain(t *testing.T) {
@@ -232,7 +297,7 @@ func TestMailboxIsUsedAgain(t *testing.T) {
 		if again.Index() != old.Index() || again.Incarnation() != old.Incarnation()+1 {
 			t.Fatalf("mailbox %d/%d after %d/%d", again.Index(), again.Incarnation(), old.Index(), old.Incarnation())
 		}
-		for op, o := range map[string]order{
+		for op, o := range map[string]command{
 			"send": {Op: "send", Box: "old"}, "trysend": {Op: "send", Box: "old", Wait: -1}, "call": {Op: "call", Box: "old"},
 			"control": {Op: "control", Box: "old", Bits: ControlStop},
 		} {
@@ -300,12 +365,12 @@ func TestControlOfClosedMailbox(t *testing.T) {
 func TestReceiverRestarts(t *testing.T) {
 	each(t, func(t *testing.T, w *world, peer *party) {
 		w.create("box", 4)
-		sent := w.me.later(order{Op: "send", Box: "box", Data: []byte("m"), N: 20})
+		sent := w.me.later(command{Op: "send", Box: "box", Data: []byte("m"), N: 20})
 		for i, p := range []*party{w.me, peer, w.me, w.me, peer} {
 			for j := range 4 {
 				p.wantText("box", fmt.Sprint("m ", 4*i+j)).release()
 			}
-			p.ask(order{Op: "retire", Box: "box"})
+			p.ask(command{Op: "retire", Box: "box"})
 		}
 		if err := soon(t, "all is sent", sent).err(); err != nil {
 			t.Error(err)
@@ -320,7 +385,7 @@ func TestReceiverMoves(t *testing.T) {
 		for _, to := range []*party{peer, w.me, peer} {
 			w.me.send("box", "a")
 			peer.send("box", "b")
-			got := to.later(order{Op: "receive", Box: "box", Wait: limit})
+			got := to.later(command{Op: "receive", Box: "box", Wait: limit})
 			first := message{to, soon(t, "the first", got)}
 			second := to.receive("box")
 			texts := []string{string(first.Data), string(second.Data)}
@@ -330,7 +395,7 @@ func TestReceiverMoves(t *testing.T) {
 			}
 			first.release()
 			second.release()
-			to.ask(order{Op: "retire", Box: "box"})
+			to.ask(command{Op: "retire", Box: "box"})
 		}
 	})
 }

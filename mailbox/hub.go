@@ -16,6 +16,7 @@ type Hub struct {
 	instance uint64
 	pool     *shm.Pool
 	values   *valueTable
+	order    raceOrder
 	letters  atomic.Pointer[Mailbox] // where dead letters go
 
 	hosted []atomic.Pointer[Receiver] // by mailbox index
@@ -41,6 +42,7 @@ func Join(seg *shm.Segment, p uint32) *Hub {
 	h := &Hub{
 		seg: seg, self: seg.ID(p), instance: seg.Info().Instance & (1<<31 - 1),
 		values: newValueTable(seg.Frames()),
+		order:  newOrder(seg.Frames()),
 		hosted: make([]atomic.Pointer[Receiver], seg.Mailboxes()),
 		closed: map[uint64][]uint32{},
 		done:   make(chan struct{}),

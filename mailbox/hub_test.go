@@ -19,21 +19,21 @@ func TestHubCloseEndsAllWaits(t *testing.T) {
 		w.me.send("full", "a")
 		w.me.send("full", "b")
 		waits := map[string]<-chan answer{
-			"receive": peer.later(order{Op: "receive", Box: "empty", Wait: limit}),
-			"send":    peer.later(order{Op: "send", Box: "full"}),
-			"call":    peer.later(order{Op: "call", Box: "busy", Data: []byte("taken")}),
-			"queued":  peer.later(order{Op: "call", Box: "full"}),
+			"receive": peer.later(command{Op: "receive", Box: "empty", Wait: limit}),
+			"send":    peer.later(command{Op: "send", Box: "full"}),
+			"call":    peer.later(command{Op: "call", Box: "busy", Data: []byte("taken")}),
+			"queued":  peer.later(command{Op: "call", Box: "full"}),
 		}
 		m := w.me.wantText("busy", "taken")
 		waitParked(t, m)
 		testkit.Eventually(t, limit, "the senders wait for room", func() bool { return full.rec[recRoom].Load() != 0 })
-		peer.ask(order{Op: "closehub"})
+		peer.ask(command{Op: "closehub"})
 		for name, done := range waits {
 			want(t, name, soon(t, name+" ends", done).err(), ErrSystemEnded)
 		}
-		want(t, "the late reply", m.try(order{Op: "reply"}), ErrReplied)
-		want(t, "a draft afterwards", peer.try(order{Op: "draft"}), ErrSystemEnded)
-		want(t, "a call afterwards", peer.try(order{Op: "call", Box: "busy"}), ErrSystemEnded)
+		want(t, "the late reply", m.try(command{Op: "reply"}), ErrReplied)
+		want(t, "a draft afterwards", peer.try(command{Op: "draft"}), ErrSystemEnded)
+		want(t, "a call afterwards", peer.try(command{Op: "call", Box: "busy"}), ErrSystemEnded)
 		w.me.wantText("full", "a").release()
 		w.me.wantText("full", "b").release()
 		if busy.rec[recTail].Load() != 1 {
@@ -92,7 +92,7 @@ func TestHubsBesideEachOther(t *testing.T) {
 		}
 		m.reply("you")
 		wantReply(t, done, "you")
-		p.ask(order{Op: "retire", Box: "box"})
+		p.ask(command{Op: "retire", Box: "box"})
 	}
 }
 
@@ -104,7 +104,7 @@ func TestWaitFor(t *testing.T) {
 		}
 		waits := func(p *party, box, to string) bool {
 			t.Helper()
-			return p.ask(order{Op: "waitfor", Box: box, Data: []byte(to)}).N == 1
+			return p.ask(command{Op: "waitfor", Box: box, Data: []byte(to)}).N == 1
 		}
 		if waits(w.me, "a", "b") || waits(peer, "b", "c") || waits(w.me, "c", "d") {
 			t.Error("a chain is taken for a circle")

@@ -43,7 +43,7 @@ func (w *world) wantSwept(p *party, want Swept) {
 func TestKilledWithDrafts(t *testing.T) {
 	withVictim(t, func(t *testing.T, w *world, victim, other *party) {
 		for _, size := range []int{1, 1000, 60_000, 300_000} {
-			victim.ask(order{Op: "draft", Size: size, N: 2})
+			victim.ask(command{Op: "draft", Size: size, N: 2})
 		}
 		victim.kill()
 		w.wantSwept(victim, Swept{Freed: 8})
@@ -91,9 +91,9 @@ func TestKilledWhileHandling(t *testing.T) {
 				case "parked":
 					waitParked(t, m)
 				case "with room for a reply":
-					m.must(order{Op: "room", Size: 10})
+					m.must(command{Op: "room", Size: 10})
 				default:
-					m.must(order{Op: "room", Size: 200_000})
+					m.must(command{Op: "room", Size: 200_000})
 				}
 			}
 		}
@@ -121,9 +121,7 @@ func TestKilledWhileHandling(t *testing.T) {
 func TestKilledWhileHandlingAbandoned(t *testing.T) {
 	withVictim(t, func(t *testing.T, w *world, victim, other *party) {
 		w.create("box", 4)
-		done := other.later(order{Op: "call", Box: "box", Data: []byte("x"), Wait: limit / 200})
-		victim.wantText("box", "x")
-		want(t, "the call", soon(t, "the caller gives up", done).err(), errDeadline)
+		other.callAndGiveUp("box", "x", func() { victim.wantText("box", "x") })
 		victim.kill()
 		w.wantSwept(victim, Swept{Freed: 1})
 	})
@@ -147,7 +145,7 @@ func TestKilledWithDeferred(t *testing.T) {
 				token := m.token()
 				var claimed message
 				if claimedBy != "" {
-					claimed = message{bearer, bearer.ask(order{Op: "claim", Token: token})}
+					claimed = message{bearer, bearer.ask(command{Op: "claim", Token: token})}
 				}
 				victim.kill()
 				if claimedBy == "other" {
@@ -158,7 +156,7 @@ func TestKilledWithDeferred(t *testing.T) {
 				}
 				w.wantSwept(victim, Swept{Failed: 1, Freed: -1})
 				wantFailure(t, done, ErrWorkerDied, text)
-				want(t, "a late bearer", other.try(order{Op: "claim", Token: token}), ErrReplied)
+				want(t, "a late bearer", other.try(command{Op: "claim", Token: token}), ErrReplied)
 			})
 		})
 	}
@@ -169,7 +167,7 @@ func TestKilledAfterReplying(t *testing.T) {
 	withVictim(t, func(t *testing.T, w *world, victim, other *party) {
 		w.create("box", 4)
 		done, m := served(w, victim, other, "request")
-		m.must(order{Op: "reply", Size: 100_000, N: 1})
+		m.must(command{Op: "reply", Size: 100_000, N: 1})
 		victim.kill()
 		if a := soon(t, "the caller has its reply", done); a.Fault != nil || !slices.Equal(a.Data, pattern(100_000, 1)) {
 			t.Errorf("the caller got %d bytes, %v", len(a.Data), a.err())
@@ -191,39 +189,39 @@ func TestCallerIsKilled(t *testing.T) {
 		}, Swept{Skipped: 1, Freed: -1}},
 		"handled": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			_, m := served(w, other, victim, "request")
-			return func() { want(t, "a reply to a dead caller", m.try(order{Op: "reply", Size: 100_000}), ErrReplied) }
+			return func() { want(t, "a reply to a dead caller", m.try(command{Op: "reply", Size: 100_000}), ErrReplied) }
 		}, Swept{Freed: -1}},
 		"handled, and its handler fails": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			_, m := served(w, other, victim, "request")
 			return func() {
-				want(t, "a failure for a dead caller", m.try(order{Op: "fail", Reason: shm.Crashed}), ErrReplied)
+				want(t, "a failure for a dead caller", m.try(command{Op: "fail", Reason: shm.Crashed}), ErrReplied)
 			}
 		}, Swept{Freed: -1}},
 		"handled, and deferred later": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			_, m := served(w, other, victim, "request")
-			return func() { want(t, "deferring the call of a dead caller", m.try(order{Op: "defer"}), ErrReplied) }
+			return func() { want(t, "deferring the call of a dead caller", m.try(command{Op: "defer"}), ErrReplied) }
 		}, Swept{Freed: -1}},
 		"deferred": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			_, m := served(w, other, victim, "request")
 			token := m.token()
 			return func() {
-				want(t, "claiming the call of a dead caller", other.try(order{Op: "claim", Token: token}), ErrReplied)
+				want(t, "claiming the call of a dead caller", other.try(command{Op: "claim", Token: token}), ErrReplied)
 			}
 		}, Swept{Freed: 1}},
 		"claimed": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			_, m := served(w, other, victim, "request")
-			claimed := message{w.me, w.me.ask(order{Op: "claim", Token: m.token()})}
-			return func() { want(t, "answering a dead caller", claimed.try(order{Op: "reply"}), ErrReplied) }
+			claimed := message{w.me, w.me.ask(command{Op: "claim", Token: m.token()})}
+			return func() { want(t, "answering a dead caller", claimed.try(command{Op: "reply"}), ErrReplied) }
 		}, Swept{Freed: -1}},
 		"lent": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			_, m := served(w, other, victim, "request")
-			m.must(order{Op: "lend", Reason: shm.Stopped})
-			return func() { m.must(order{Op: "return"}) }
+			m.must(command{Op: "lend", Reason: shm.Stopped})
+			return func() { m.must(command{Op: "return"}) }
 		}, Swept{Freed: -1}},
 		"replied": {func(t *testing.T, w *world, box *Mailbox, victim, other *party) func() {
 			for range 3 {
-				done := victim.later(order{Op: "keep", Box: "box", Data: []byte("request")})
-				other.wantText("box", "request").must(order{Op: "reply", Size: 70_000})
+				done := victim.later(command{Op: "keep", Box: "box", Data: []byte("request")})
+				other.wantText("box", "request").must(command{Op: "reply", Size: 70_000})
 				soon(t, "it has the reply", done)
 			}
 			return func() {}
@@ -245,7 +243,7 @@ func TestCallerIsKilled(t *testing.T) {
 func TestKilledWhileWaiting(t *testing.T) {
 	withVictim(t, func(t *testing.T, w *world, victim, other *party) {
 		box := w.create("box", 2)
-		got := victim.later(order{Op: "receive", Box: "box"})
+		got := victim.later(command{Op: "receive", Box: "box"})
 		testkit.Eventually(t, limit, "the receiver is parked", func() bool { return consumerWord(box.rec[recConsumer].Load()).parked() })
 		victim.kill()
 		if a := soon(t, "it is gone", got); a.Fault == nil {
@@ -253,7 +251,7 @@ func TestKilledWhileWaiting(t *testing.T) {
 		}
 		other.send("box", "a")
 		other.send("box", "b")
-		waiting := other.later(order{Op: "send", Box: "box", Data: []byte("c")})
+		waiting := other.later(command{Op: "send", Box: "box", Data: []byte("c")})
 		testkit.Eventually(t, limit, "the sender waits for room", func() bool { return box.rec[recRoom].Load() != 0 })
 		w.sweep(victim, text) // the sender looks again: the segment is not quiet
 		for _, text := range []string{"a", "b", "c"} {
@@ -279,9 +277,9 @@ func TestTwoAreKilled(t *testing.T) {
 				servedIn(w, "b", caller, handler)
 			}
 			_, m := servedIn(w, "a", handler, caller)
-			m.must(order{Op: "defer"})
+			m.must(command{Op: "defer"})
 			_, m = servedIn(w, "b", caller, handler)
-			m.must(order{Op: "lend", Reason: shm.Stopped})
+			m.must(command{Op: "lend", Reason: shm.Stopped})
 			mine, _ := servedIn(w, "a", handler, w.me)
 			caller.send("a", "left")
 			caller.call("a", "left too")

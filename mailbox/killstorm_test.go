@@ -15,7 +15,7 @@ import (
 )
 
 // acker handles the one-way messages of a mailbox: it sends what each says to the mailbox in the data, and then lets go of it.
-func (a *agent) acker(o order) answer {
+func (a *agent) acker(o command) answer {
 	r, err := a.receiver(o.Box)
 	if err != nil {
 		return result(err)
@@ -59,7 +59,7 @@ func (k *killStorm) start() {
 	work := k.w.boxes["work"]
 	k.done.Go(func() {
 		for n := 0; ; n++ {
-			err := work.SendBytes(ctx, []byte(fmt.Sprintf("%d %s", n, strings.Repeat("x", n%700))))
+			err := work.SendBytes(ctx, fmt.Appendf(nil, "%d %s", n, strings.Repeat("x", n%700)))
 			if err != nil {
 				if !errors.Is(err, context.Canceled) {
 					k.t.Error(err)
@@ -116,14 +116,14 @@ func TestStormOfKills(t *testing.T) {
 	if testing.Short() {
 		kills = 4
 	}
-	echo := w.me.later(order{Op: "serve", Box: "echo"})
-	calling := w.me.later(order{Op: "callers", N: 4, Data: []byte("calls"), Size: 5000, Msg: 100 * kills})
+	echo := w.me.later(command{Op: "serve", Box: "echo"})
+	calling := w.me.later(command{Op: "callers", N: 4, Data: []byte("calls"), Size: 5000, Msg: 100 * kills})
 	rng := rand.New(rand.NewPCG(3, 3))
 	start := func() *party {
 		p := w.peer()
-		p.later(order{Op: "serve", Box: "calls", Wait: 200 * time.Microsecond}) // mostly with a call in its hands
-		p.later(order{Op: "acker", Box: "work", Data: []byte("acks")})
-		p.later(order{Op: "callers", N: 4, Data: []byte("echo"), Size: 5000, Wait: time.Hour})
+		p.later(command{Op: "serve", Box: "calls", Wait: 200 * time.Microsecond}) // mostly with a call in its hands
+		p.later(command{Op: "acker", Box: "work", Data: []byte("acks")})
+		p.later(command{Op: "callers", N: 4, Data: []byte("echo"), Size: 5000, Wait: time.Hour})
 		return p
 	}
 	letters := map[string]int{}
@@ -142,8 +142,8 @@ func TestStormOfKills(t *testing.T) {
 		takeLetters()
 	}
 	last := w.peer()
-	serving := last.later(order{Op: "serve", Box: "calls"})
-	acking := last.later(order{Op: "acker", Box: "work", Data: []byte("acks")})
+	serving := last.later(command{Op: "serve", Box: "calls"})
+	acking := last.later(command{Op: "acker", Box: "work", Data: []byte("acks")})
 	a := <-calling // it takes its time
 	must(t, a.err())
 	if a.Stats.Wrong > 0 || a.Stats.Late > 0 {

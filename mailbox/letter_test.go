@@ -12,7 +12,7 @@ func TestDeadLetter(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		box := w.create("box", 4)
 		far.send("box", "text")
-		near.receive("box").must(order{Op: "bury", Reason: shm.HandlerFailed})
+		near.receive("box").must(command{Op: "bury", Reason: shm.HandlerFailed})
 		letter, ok := w.letters.TryReceive()
 		if !ok {
 			t.Fatal("no dead letter")
@@ -24,7 +24,7 @@ func TestDeadLetter(t *testing.T) {
 		}
 		letter.Release()
 		far.send("box", "for no reason")
-		near.receive("box").must(order{Op: "bury"})
+		near.receive("box").must(command{Op: "bury"})
 		w.wantLetters(shm.Undeliverable, "for no reason")
 		if n := box.rec[recDead].Load(); n != 2 {
 			t.Errorf("%d dead letters are counted, want 2", n)
@@ -48,7 +48,7 @@ func TestDeadLettersOverflow(t *testing.T) {
 				peer.send("box", fmt.Sprint(i))
 			}
 			for range 10 {
-				peer.receive("box").must(order{Op: "bury", Reason: shm.Crashed})
+				peer.receive("box").must(command{Op: "bury", Reason: shm.Crashed})
 			}
 			w.wantLetters(shm.Crashed, "0", "1", "2", "3")
 			counts := w.seg.DeadLetterCounts()

@@ -149,6 +149,7 @@ func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
 		}
 		end := f.Word(m.Header.Caller, to).With(shm.IsCall | flags).Because(why)
 		h.unblock(&m.Header)
+		h.order.leaves(f)
 		if f.Move(w, end) { // sync: reply
 			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 		}
@@ -231,6 +232,7 @@ func (m *Message) Lend(why shm.Reason) {
 			to = to.With(shm.Abandoned) // nobody waits for a one-way message
 		}
 		h.unblock(&m.Header)
+		h.order.leaves(f)
 		if f.Move(w, to) {
 			if w.Has(shm.IsCall | shm.Waiting) {
 				h.wakeCaller(m.Header.Caller, m.Header.Call)
@@ -298,6 +300,7 @@ func (m *Message) Defer() error {
 			continue
 		}
 		put := w.To(h.self, shm.Deferred)
+		h.order.leaves(f)
 		if !f.Move(w, put) {
 			continue
 		}
@@ -334,6 +337,7 @@ func (h *Hub) Claim(t Token) (Message, error) {
 			break
 		}
 		if f.Move(w, w.To(h.self, shm.Taken)) {
+			h.order.came(f)
 			return Message{hub: h, Frame: f, Header: f.Header()}, nil
 		}
 	}

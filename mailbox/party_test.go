@@ -22,8 +22,8 @@ import (
 // A party is a process of a test that is told by small orders what to do with mailboxes. It lives here or in a process of
 // its own: the same agent carries the orders out.
 
-// order is one operation.
-type order struct {
+// command is one operation.
+type command struct {
 	ID     int
 	Op     string
 	Box    string
@@ -102,7 +102,7 @@ func (a answer) err() error {
 type party struct {
 	t     *testing.T
 	id    shm.ProcessID
-	do    func(order) answer
+	do    func(command) answer
 	hub   *Hub      // of a peer in this process
 	cmd   *exec.Cmd // of one that is a process
 	stop  func()    // in order
@@ -119,7 +119,7 @@ func (p *party) leave() {
 }
 
 // ask carries an order out, and fails the test if that is refused.
-func (p *party) ask(o order) answer {
+func (p *party) ask(o command) answer {
 	p.t.Helper()
 	a := p.do(o)
 	if a.Fault != nil {
@@ -129,10 +129,10 @@ func (p *party) ask(o order) answer {
 }
 
 // try carries an order out and returns its error.
-func (p *party) try(o order) error { return p.do(o).err() }
+func (p *party) try(o command) error { return p.do(o).err() }
 
 // later carries an order out beside the test.
-func (p *party) later(o order) <-chan answer {
+func (p *party) later(o command) <-chan answer {
 	done := make(chan answer, 1)
 	go func() { done <- p.do(o) }()
 	return done
@@ -152,11 +152,20 @@ func soon(t testing.TB, what string, done <-chan answer) answer {
 
 func (p *party) send(box, text string) {
 	p.t.Helper()
-	p.ask(order{Op: "send", Box: box, Data: []byte(text)})
+	p.ask(command{Op: "send", Box: box, Data: []byte(text)})
 }
 
 func (p *party) call(box, text string) <-chan answer {
-	return p.later(order{Op: "call", Box: box, Data: []byte(text)})
+	return p.later(command{Op: "call", Box: box, Data: []byte(text)})
+}
+
+// callAndGiveUp makes a call that meanwhile is on its way when its caller gives it up.
+func (p *party) callAndGiveUp(box, text string, meanwhile func()) {
+	p.t.Helper()
+	done := p.later(command{Op: "call", Box: box, Data: []byte(text), Msg: 1})
+	meanwhile()
+	p.ask(command{Op: "cancel", Msg: 1})
+	want(p.t, "a call that was given up", soon(p.t, "the caller gives up", done).err(), context.Canceled)
 }
 
 // message is one that a party has in its hands.
@@ -168,7 +177,7 @@ type message struct {
 // receive takes the next message of a mailbox.
 func (p *party) receive(box string) message {
 	p.t.Helper()
-	return message{p, p.ask(order{Op: "receive", Box: box, Wait: limit})}
+	return message{p, p.ask(command{Op: "receive", Box: box, Wait: limit})}
 }
 
 // wantText receives a message, fails the test unless it says that, and returns it.
@@ -181,23 +190,23 @@ func (p *party) wantText(box, text string) message {
 	return m
 }
 
-func (m message) try(o order) error {
+func (m message) try(o command) error {
 	o.Msg = m.Msg
 	return m.p.try(o)
 }
 
-func (m message) must(o order) {
+func (m message) must(o command) {
 	m.p.t.Helper()
 	o.Msg = m.Msg
 	m.p.ask(o)
 }
 
-func (m message) reply(text string) { m.p.t.Helper(); m.must(order{Op: "reply", Data: []byte(text)}) }
-func (m message) release()          { m.p.t.Helper(); m.must(order{Op: "release"}) }
+func (m message) reply(text string) { m.p.t.Helper(); m.must(command{Op: "reply", Data: []byte(text)}) }
+func (m message) release()          { m.p.t.Helper(); m.must(command{Op: "release"}) }
 
 func (m message) token() Token {
 	m.p.t.Helper()
-	return m.p.ask(order{Op: "defer", Msg: m.Msg}).Token
+	return m.p.ask(command{Op: "defer", Msg: m.Msg}).Token
 }
 
 // kill ends a process as a crash would: it says nothing to anybody.
@@ -231,7 +240,7 @@ func startParty(t *testing.T, seg *shm.Segment, id shm.ProcessID) *party {
 		}
 	}}
 	t.Cleanup(p.leave) // before its process is killed
-	p.ask(order{Op: "hello"})
+	p.ask(command{Op: "hello"})
 	return p
 }
 
@@ -244,7 +253,7 @@ type remote struct {
 	ended   chan struct{} // closed when no answer can come any more
 }
 
-func (r *remote) do(o order) answer {
+func (r *remote) do(o command) answer {
 	done := make(chan answer, 1)
 	r.mu.Lock()
 	r.last++
@@ -293,7 +302,7 @@ func playParty() {
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)
 	for dec := json.NewDecoder(os.Stdin); ; {
-		var o order
+		var o command
 		if dec.Decode(&o) != nil {
 			break
 		}

@@ -22,7 +22,7 @@ func eachSide(t *testing.T, f func(t *testing.T, w *world, near, far *party)) {
 // wantNothing fails the test unless the mailbox is empty.
 func (p *party) wantNothing(box string) {
 	p.t.Helper()
-	want(p.t, "receiving from an empty mailbox", p.try(order{Op: "receive", Box: box, Wait: -1}), errNothing)
+	want(p.t, "receiving from an empty mailbox", p.try(command{Op: "receive", Box: box, Wait: -1}), errNothing)
 }
 
 func TestSendAndReceive(t *testing.T) {
@@ -47,7 +47,7 @@ func TestReceiverIsWoken(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		m := w.create("box", 4)
 		for i := range 20 {
-			got := near.later(order{Op: "receive", Box: "box", Wait: limit})
+			got := near.later(command{Op: "receive", Box: "box", Wait: limit})
 			testkit.Eventually(t, limit, "the receiver is parked", func() bool {
 				c := consumerWord(m.rec[recConsumer].Load())
 				return c.parked() && c.process() == near.id
@@ -75,7 +75,7 @@ func TestOrderPerSender(t *testing.T) {
 		sent := map[string]<-chan answer{}
 		next := map[string]int{}
 		for name, p := range senders {
-			sent[name] = p.later(order{Op: "send", Box: "box", Data: []byte(name), N: n})
+			sent[name] = p.later(command{Op: "send", Box: "box", Data: []byte(name), N: n})
 			next[name] = 0
 		}
 		for range n * len(senders) {
@@ -101,13 +101,13 @@ func TestTrySendFull(t *testing.T) {
 		m := w.create("box", 3) // becomes 4
 		for lap := range 3 {
 			for i := range 4 {
-				far.ask(order{Op: "send", Box: "box", Data: fmt.Append(nil, lap, i), Wait: -1})
+				far.ask(command{Op: "send", Box: "box", Data: fmt.Append(nil, lap, i), Wait: -1})
 			}
 			for _, p := range []*party{near, far} {
-				want(t, "sending to a full mailbox", p.try(order{Op: "send", Box: "box", Wait: -1}), ErrMailboxFull)
+				want(t, "sending to a full mailbox", p.try(command{Op: "send", Box: "box", Wait: -1}), ErrMailboxFull)
 			}
 			near.wantText("box", fmt.Sprint(lap, 0)).release()
-			near.ask(order{Op: "send", Box: "box", Data: []byte("late"), Wait: -1})
+			near.ask(command{Op: "send", Box: "box", Data: []byte("late"), Wait: -1})
 			for i := range 3 {
 				near.wantText("box", fmt.Sprint(lap, i+1)).release()
 			}
@@ -125,7 +125,7 @@ func TestSendGivesUp(t *testing.T) {
 		w.create("box", 2)
 		far.send("box", "a")
 		far.send("box", "b")
-		err := far.try(order{Op: "send", Box: "box", Data: []byte("c"), Wait: time.Millisecond})
+		err := far.try(command{Op: "send", Box: "box", Data: []byte("c"), Wait: time.Millisecond})
 		want(t, "sending to a mailbox that stays full", err, errDeadline)
 		near.wantText("box", "a").release()
 		near.wantText("box", "b").release()
@@ -145,7 +145,7 @@ func TestManySendersWaitForRoom(t *testing.T) {
 		const goroutines = 12
 		var done []<-chan answer
 		for _, p := range []*party{near, far, third} {
-			done = append(done, p.later(order{Op: "senders", Box: "box", N: goroutines, Size: n}))
+			done = append(done, p.later(command{Op: "senders", Box: "box", N: goroutines, Size: n}))
 		}
 		got := map[string]int{}
 		for range 3 * goroutines * n {
@@ -168,12 +168,12 @@ func TestManySendersWaitForRoom(t *testing.T) {
 }
 
 // senders has N goroutines that send Size messages each, all different.
-func (a *agent) senders(o order) answer {
+func (a *agent) senders(o command) answer {
 	done := make(chan error, o.N)
 	for i := range o.N {
 		go func() {
 			data := fmt.Appendf(nil, "%v/%d", a.hub.Self(), i)
-			done <- a.send(order{Box: o.Box, Data: data, N: o.Size}).err()
+			done <- a.send(command{Box: o.Box, Data: data, N: o.Size}).err()
 		}()
 	}
 	for range o.N {
@@ -188,24 +188,24 @@ func (a *agent) senders(o order) answer {
 func TestControl(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		m := w.create("box", 4)
-		near.try(order{Op: "receive", Box: "box", Wait: -1}) // it is at work
+		near.try(command{Op: "receive", Box: "box", Wait: -1}) // it is at work
 		far.send("box", "queued")
-		far.ask(order{Op: "control", Box: "box", Bits: ControlPing})
-		far.ask(order{Op: "control", Box: "box", Bits: ControlDrain})
-		near.ask(order{Op: "control", Box: "box", Bits: ControlPing})
-		if a := near.ask(order{Op: "receive", Box: "box", Wait: limit}); a.Bits != ControlPing|ControlDrain {
+		far.ask(command{Op: "control", Box: "box", Bits: ControlPing})
+		far.ask(command{Op: "control", Box: "box", Bits: ControlDrain})
+		near.ask(command{Op: "control", Box: "box", Bits: ControlPing})
+		if a := near.ask(command{Op: "receive", Box: "box", Wait: limit}); a.Bits != ControlPing|ControlDrain {
 			t.Errorf("bits %x, want ping and drain", a.Bits)
 		}
 		near.wantText("box", "queued").release()
-		got := near.later(order{Op: "receive", Box: "box", Wait: limit})
+		got := near.later(command{Op: "receive", Box: "box", Wait: limit})
 		testkit.Eventually(t, limit, "the receiver is parked", func() bool { return consumerWord(m.rec[recConsumer].Load()).parked() })
-		far.ask(order{Op: "control", Box: "box", Bits: ControlStop})
+		far.ask(command{Op: "control", Box: "box", Bits: ControlStop})
 		if a := soon(t, "the receiver wakes", got); a.Bits != ControlStop {
 			t.Errorf("bits %x, %v, want stop", a.Bits, a.err())
 		}
 		near.wantNothing("box")
 		m.Close(shm.Stopped)
-		want(t, "controlling a closed mailbox", far.try(order{Op: "control", Box: "box", Bits: ControlPing}), ErrStopped)
+		want(t, "controlling a closed mailbox", far.try(command{Op: "control", Box: "box", Bits: ControlPing}), ErrStopped)
 	})
 }
 
@@ -213,12 +213,12 @@ func TestControl(t *testing.T) {
 func TestDraftRefused(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		w.create("box", 4)
-		want(t, "a byte too much", far.try(order{Op: "send", Box: "box", Size: 1<<20 + 1}), shm.ErrTooLarge)
-		far.ask(order{Op: "draft", Size: 1 << 20, N: 7}) // 17 spans each of 128
-		want(t, "one too many", near.try(order{Op: "draft", Size: 1 << 20}), shm.ErrNoSpace)
-		want(t, "waiting for memory", near.try(order{Op: "send", Box: "box", Size: 1 << 20, Wait: time.Millisecond}), shm.ErrNoSpace)
-		sent := near.later(order{Op: "send", Box: "box", Size: 1 << 20, N: 1, Wait: limit})
-		far.ask(order{Op: "discard"})
+		want(t, "a byte too much", far.try(command{Op: "send", Box: "box", Size: 1<<20 + 1}), shm.ErrTooLarge)
+		far.ask(command{Op: "draft", Size: 1 << 20, N: 7}) // 17 spans each of 128
+		want(t, "one too many", near.try(command{Op: "draft", Size: 1 << 20}), shm.ErrNoSpace)
+		want(t, "waiting for memory", near.try(command{Op: "send", Box: "box", Size: 1 << 20, Wait: time.Millisecond}), shm.ErrNoSpace)
+		sent := near.later(command{Op: "send", Box: "box", Size: 1 << 20, N: 1, Wait: limit})
+		far.ask(command{Op: "discard"})
 		if err := soon(t, "the sender is woken when there is memory", sent).err(); err != nil {
 			t.Error(err)
 		}

@@ -123,6 +123,7 @@ func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
 		if !f.Move(w, w.To(m.hub.self, shm.Taken)) {
 			continue
 		}
+		m.hub.order.came(f)
 		if w.Has(shm.Abandoned) {
 			return takenAbandoned, f
 		}
@@ -168,8 +169,10 @@ func (r *Receiver) Receive(ctx context.Context) (msg Message, bits uint64, err e
 	}
 }
 
-// Depth is how many messages wait.
-func (r *Receiver) Depth() int { return int(min(r.rec[recTail].Load()-r.head, r.mask+1)) }
+// Depth is how many messages wait. The tail may lag behind the head, when the sender that fills the slot has not moved it yet.
+func (r *Receiver) Depth() int {
+	return int(max(0, min(int64(r.rec[recTail].Load()-r.head), int64(r.mask+1))))
+}
 
 // Above waits until more than n messages wait, or a control bit is set, without taking any. It may return early.
 func (r *Receiver) Above(ctx context.Context, n int) error {

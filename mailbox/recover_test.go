@@ -231,6 +231,29 @@ func TestRecoverHalfMade(t *testing.T) {
 	}
 }
 
+// A process table that was full of the dead: the new owner has the entry of one of them, and all are swept.
+func TestRecoverFullTable(t *testing.T) {
+	l := newLeft(t)
+	l.die()
+	l.o.File, l.o.Processes = filepath.Join(t.TempDir(), "segment"), 1
+	l.start()
+	m, err := l.hub.Create("box", 8, 0)
+	must(t, err)
+	must(t, m.TrySendBytes([]byte("x")))
+	must(t, m.TrySendBytes([]byte("y")))
+	_, ok := m.Receiver().TryReceive()
+	if _, err := l.hub.Draft(100_000); err != nil || !ok {
+		t.Fatal(err, ok)
+	}
+	l.next()
+	letters := l.recovered()
+	wantTexts(t, "what was in hand", letters, "x")
+	box, err := l.hub.Create("box", 8, 0)
+	must(t, err)
+	wantTexts(t, "what was queued", box.Receiver(), "y")
+	l.end(box)
+}
+
 // The frames of the dead are free again, whatever they were in the middle of.
 func TestRecoverFrames(t *testing.T) {
 	l := newLeft(t)

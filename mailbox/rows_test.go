@@ -503,7 +503,7 @@ func TestDeathAsleep(t *testing.T) {
 		next = s.w.peer()
 	}
 	s.w.create("another", 2)
-	done := next.later(order{Op: "receive", Box: "another", Wait: limit})
+	done := next.later(command{Op: "receive", Box: "another", Wait: limit})
 	s.w.me.send("another", "hello")
 	a := soon(t, "it receives", done)
 	if string(a.Data) != "hello" {

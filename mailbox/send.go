@@ -144,6 +144,7 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 // publish is steps 3 to 8 of the one-way table.
 func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 	f := d.Frame
+	m.hub.order.leaves(f)
 	f.Set(f.Word(m.hub.self, shm.Queued).With(flags))
 	if err := m.push(f.Index()); err != nil {
 		f.Set(f.Word(m.hub.self, shm.Held))

@@ -67,7 +67,7 @@ func readStorm(b []byte) (who, n, reply uint64, whole bool) {
 
 // serve answers the calls of a mailbox until it is told to stop, and tells how many. Some of them it defers and answers later,
 // and its reply is of the size that the call asks for. Wait is how long it takes for each.
-func (a *agent) serve(o order) answer {
+func (a *agent) serve(o command) answer {
 	r, err := a.receiver(o.Box)
 	if err != nil {
 		return result(err)
@@ -128,7 +128,7 @@ func (a *agent) answerStorm(s *stats, m *Message, reply []byte, deferred bool) {
 
 // callers has N goroutines that call the mailboxes in the data, for a time or so many times each; Size is the largest request
 // and reply, and Bits, if not 0, how many nanoseconds a call may take.
-func (a *agent) callers(o order) answer {
+func (a *agent) callers(o command) answer {
 	var boxes []*Mailbox
 	for name := range strings.SplitSeq(string(o.Data), ",") {
 		m, err := a.box(name)
@@ -160,7 +160,7 @@ func (a *agent) callers(o order) answer {
 type caller struct {
 	who   uint64
 	rng   *rand.Rand
-	order order
+	order command
 	stats stats
 }
 
@@ -197,7 +197,7 @@ func (c *caller) call(m *Mailbox, n uint64) {
 }
 
 // storm lets all parties serve a mailbox each, and call all of them.
-func storm(t *testing.T, w *world, parties []*party, served, called order) (calls stats) {
+func storm(t *testing.T, w *world, parties []*party, served, called command) (calls stats) {
 	t.Helper()
 	var names []string
 	var serving, calling []<-chan answer
@@ -244,7 +244,7 @@ func TestStorm(t *testing.T) {
 			if b == asProcess && !testing.Short() {
 				long = 2 * time.Second
 			}
-			calls := storm(t, w, parties, order{Op: "serve"}, order{N: 16, Size: 100_000, Wait: long})
+			calls := storm(t, w, parties, command{Op: "serve"}, command{N: 16, Size: 100_000, Wait: long})
 			if calls.Late > 0 || calls.Replies == 0 {
 				t.Errorf("%+v", calls)
 			}
@@ -266,7 +266,7 @@ func TestStormOfTimeouts(t *testing.T) {
 			if testing.Short() {
 				each = 20
 			}
-			calls := storm(t, w, parties, order{Op: "serve"}, order{N: 16, Msg: each, Size: 3000, Bits: uint64(300 * time.Microsecond)})
+			calls := storm(t, w, parties, command{Op: "serve"}, command{N: 16, Msg: each, Size: 3000, Bits: uint64(300 * time.Microsecond)})
 			t.Logf("%+v", calls)
 		})
 	}

@@ -8,18 +8,6 @@ import (
 	"github.com/shmactor/shmactor/shm"
 )
 
-// in is a handle of a mailbox in a party of this process.
-func (w *world) in(p *party, name string) *Mailbox {
-	w.t.Helper()
-	h := w.hub
-	if p.hub != nil {
-		h = p.hub
-	}
-	m, err := h.Open(name)
-	must(w.t, err)
-	return m
-}
-
 // Inside one process a value passes by reference: the receiver gets the very one.
 func TestValueByReference(t *testing.T) {
 	for _, b := range []backing{onHeap, onMapping} {
@@ -103,13 +91,13 @@ func TestValueIsHandedOver(t *testing.T) {
 func TestValueIsLost(t *testing.T) {
 	eachSide(t, func(t *testing.T, w *world, near, far *party) {
 		w.create("box", 4)
-		far.ask(order{Op: "value", Box: "box", Data: []byte("there")})
+		far.ask(command{Op: "value", Box: "box", Data: []byte("there")})
 		m := near.receive("box")
-		want(t, "taking another process's value", m.try(order{Op: "take"}), ErrValueLost)
+		want(t, "taking another process's value", m.try(command{Op: "take"}), ErrValueLost)
 		m.release()
-		near.ask(order{Op: "value", Box: "box", Data: []byte("here")})
+		near.ask(command{Op: "value", Box: "box", Data: []byte("here")})
 		m = near.receive("box")
-		if a := near.ask(order{Op: "take", Msg: m.Msg}); string(a.Data) != "here" || a.N != 1 {
+		if a := near.ask(command{Op: "take", Msg: m.Msg}); string(a.Data) != "here" || a.N != 1 {
 			t.Errorf("the value is %q", a.Data)
 		}
 		m.release()

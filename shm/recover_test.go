@@ -68,7 +68,7 @@ func TestTakeOverTornIndex(t *testing.T) {
 
 // A process table that is full of the dead has room for the next owner.
 func TestTakeOverFullTable(t *testing.T) {
-	o := fileOptions("")
+	o := small()
 	o.Processes = 3
 	s := leftBehind(t, o, func(s *Segment) {
 		enter(t, s, "a")

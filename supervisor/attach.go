@@ -59,7 +59,9 @@ type stay struct {
 }
 
 // doorName is the name of the socket of a segment of this process.
-func doorName(seg *shm.Segment) string { return fmt.Sprintf("%d-%d.sock", os.Getpid(), seg.File().Fd()) }
+func doorName(seg *shm.Segment) string {
+	return fmt.Sprintf("%d-%d.sock", os.Getpid(), seg.File().Fd())
+}
 
 // openDoor makes the socket. The program's entry is there before: when the program dies, who removes its entry removes the
 // socket that it names.

@@ -228,7 +228,7 @@ func TestAttachedProgramLearnsOfTheEnd(t *testing.T) {
 			g.must(request{Do: "wait", Name: "clerk of w"}) // at the gate, which never opens
 			sys := must[*actor.System](t)(supervisor.Attach(testkit.Deadline(t, patience), "test"))
 			queued := make(chan error, 1)
-			testkit.Eventually(t, patience, "the call is being handled", func() bool { return boxOf(sys, "clerk of w").Busy > 0 })
+			testkit.Eventually(t, patience, "the call is being handled", func() bool { return boxOf(sys, "gate").Busy > 0 })
 			go func() { _, err := add.Call(context.Background(), counters.Ref(sys, "clerk of w"), 1); queued <- err }()
 			testkit.Eventually(t, patience, "another is queued", func() bool { return boxOf(sys, "clerk of w").Depth == 1 })
 			switch how {

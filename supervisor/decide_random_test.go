@@ -59,12 +59,13 @@ func (w *world) feed(ev event) {
 	before := w.plan
 	next, actions := decide(w.plan, ev, w.now)
 	w.plan = next
-	line := fmt.Sprintf("%s %s:", [...]string{"begin", "started", "exited", "timer", "add", "remove", "stop"}[ev.kind], ev.id+ev.kid.id)
+	var line strings.Builder
+	line.WriteString(fmt.Sprintf("%s %s:", [...]string{"begin", "started", "exited", "timer", "add", "remove", "stop"}[ev.kind], ev.id+ev.kid.id))
 	for _, a := range actions {
-		line += " " + a.words()
+		line.WriteString(" " + a.words())
 		w.act(a, before)
 	}
-	w.log = append(w.log, line)
+	w.log = append(w.log, line.String())
 	if len(w.kids) != len(w.plan.kids) {
 		w.fail("the plan has %d children, the world %d", len(w.plan.kids), len(w.kids))
 	}

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/supervisor"
@@ -179,7 +178,7 @@ func (c *counter) Die(ctx context.Context, o order) (struct{}, error) {
 		select {}
 	case "stack":
 		debug.SetMaxStack(1 << 20)
-		recurse(1)
+		deep = recurse(1)
 	case "goexit":
 		runtime.Goexit()
 	case "wait":
@@ -188,7 +187,15 @@ func (c *counter) Die(ctx context.Context, o order) (struct{}, error) {
 	return struct{}{}, nil
 }
 
-func recurse(n int) int { return recurse(n+1) + 1 }
+// recurse calls itself until the stack is full.
+func recurse(n int) int {
+	if n < 0 {
+		return 0
+	}
+	return recurse(n+1) + 1
+}
+
+var deep int
 
 // Manage spawns, stops, waits for and looks at actors from inside.
 func (c *counter) Manage(ctx context.Context, o order) (struct{}, error) {
@@ -254,11 +261,6 @@ var (
 	})
 	arguedDie = actor.NewMethod(argued.Kind, "die", func(*arguedCounter, context.Context, struct{}) (struct{}, error) {
 		panic("argued")
-	})
-	arguedLeave = actor.NewMethod(argued.Kind, "leave", func(_ *arguedCounter, ctx context.Context, _ struct{}) (struct{}, error) {
-		self, _ := actor.SelfOf(ctx)
-		self.Stop()
-		return struct{}{}, nil
 	})
 )
 
@@ -415,12 +417,6 @@ var (
 
 // sortedKeys is for messages.
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
-
-// spin is work of about that length that does not sleep.
-func spin(d time.Duration) {
-	for end := time.Now().Add(d); time.Now().Before(end); {
-	}
-}
 
 // moody counts its starts in a directory, and as many of them fail as a file there says.
 type moodyActor struct{ dir string }

@@ -182,7 +182,11 @@ func TestDeadLettersAreReadOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if !eventually(func() bool { mu.Lock(); defer mu.Unlock(); return read == all-int64(supervisor.DeadLetterCounts(s.System)["dropped"]) }) {
+	if !eventually(func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return read == all-int64(supervisor.DeadLetterCounts(s.System)["dropped"])
+	}) {
 		t.Errorf("%d letters were read, want %d", read, all)
 	}
 	close(over)

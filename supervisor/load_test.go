@@ -333,10 +333,11 @@ func TestWaitForLeavesNothing(t *testing.T) {
 	}
 	round := func() {
 		var all sync.WaitGroup
-		for i := range 20 {
+		const parties = 50
+		for i := range parties {
 			all.Go(func() {
-				for k := range many / 20 {
-					ctx, cancel := context.WithTimeout(context.Background(), 50*time.Microsecond)
+				for k := range many / parties {
+					ctx, cancel := context.WithTimeout(context.Background(), 2*time.Millisecond)
 					_ = supervisor.WaitFor(ctx, s.System, fmt.Sprint("nobody ", i, k))
 					cancel()
 				}

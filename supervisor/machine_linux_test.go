@@ -21,3 +21,6 @@ func mountTmpfs(dir, size string) (unmount func() error, err error) {
 	}
 	return func() error { return syscall.Unmount(dir, 0) }, nil
 }
+
+// threadID is the thread that runs the calling goroutine.
+func threadID() int { return syscall.Gettid() }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
@@ -121,10 +122,8 @@ func (r *role) leave() {
 
 func wantIs(t testing.TB, a answer, sentinel string) {
 	t.Helper()
-	for _, is := range a.Is {
-		if is == sentinel {
-			return
-		}
+	if slices.Contains(a.Is, sentinel) {
+		return
 	}
 	t.Errorf("%q is %q, want %q", a.Error, a.Is, sentinel)
 }

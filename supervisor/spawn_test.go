@@ -285,7 +285,9 @@ func TestSpawnIsBoundedByItsContext(t *testing.T) {
 	for _, to := range places {
 		ctx, cancel := context.WithCancelCause(s.ctx)
 		enough := errors.New("that is enough")
-		held := s.hold(func() error { return supervisor.SpawnIn(ctx, s.System, to, supervisor.Actor("slow", argued.With(arg{Gate: "gate"}))) })
+		held := s.hold(func() error {
+			return supervisor.SpawnIn(ctx, s.System, to, supervisor.Actor("slow", argued.With(arg{Gate: "gate"})))
+		})
 		cancel(enough)
 		wantError(t, <-held, enough, "slow")
 		s.open()

@@ -227,7 +227,10 @@ func TestCallsBetweenChildrenDuringTheEnd(t *testing.T) {
 					}
 				}
 			}()
-			held := s.hold(func() error { _, err := waitAndAdd.Call(s.ctx, s.counter("early"), order{Name: "other", What: "gate"}); return err })
+			held := s.hold(func() error {
+				_, err := waitAndAdd.Call(s.ctx, s.counter("early"), order{Name: "other", What: "gate"})
+				return err
+			})
 			closed := make(chan error, 1)
 			go func() { closed <- s.Close() }()
 			<-s.stopped(ended)

@@ -438,7 +438,7 @@ func TestWorkerOutlivesTheThreadThatStartedIt(t *testing.T) {
 		s, err := startBeside(t, supervisor.Spec{Limits: eager, Children: []supervisor.Child{
 			supervisor.Worker("w", supervisor.Actor("far", counters)),
 		}})
-		ch <- started{s, err, syscall.Gettid()}
+		ch <- started{s, err, threadID()}
 	}()
 	got := <-ch
 	s := must[*system](t)(got.sys, got.err)
