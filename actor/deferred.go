@@ -64,10 +64,10 @@ type answerer[R any] interface{ answer(r R, err error) }
 // Reply answers the call with r, or with err if that is not nil. The error says that nobody waits for it any more, or that r
 // cannot be sent, which the caller is told too.
 func (d Deferred[R]) Reply(s *System, r R, err error) error {
-	if s == nil || d.Token>>tokenFrameBits&0xff != s.tag() {
+	t, ok := d.in(s)
+	if !ok {
 		return fmt.Errorf("actor: the zero Deferred, or one of another system, is no call: %w", mailbox.ErrReplied)
 	}
-	t := mailbox.Token{Frame: uint32(d.Token & (1<<tokenFrameBits - 1)), Generation: uint32(d.Token >> 32)}
 	m, claimErr := s.hub.Claim(t)
 	kept := s.forget(t)
 	if claimErr != nil {
@@ -82,6 +82,26 @@ func (d Deferred[R]) Reply(s *System, r R, err error) error {
 	err = answerDeferred(&m, kept, r, err)
 	answered = true
 	return err
+}
+
+// Waits reports whether somebody still waits for the answer.
+func (d Deferred[R]) Waits(s *System) bool {
+	t, ok := d.in(s)
+	if !ok {
+		return false
+	}
+	f, err := s.hub.Segment().FrameAt(t.Frame)
+	if err != nil {
+		return false
+	}
+	w := f.Owner()
+	return w.Generation() == t.Generation && w.State() == shm.Deferred
+}
+
+// in is the token of the call, if it is one of that system.
+func (d Deferred[R]) in(s *System) (t mailbox.Token, ok bool) {
+	t = mailbox.Token{Frame: uint32(d.Token & (1<<tokenFrameBits - 1)), Generation: uint32(d.Token >> 32)}
+	return t, s != nil && d.Token>>tokenFrameBits&0xff == s.tag()
 }
 
 // answerDeferred answers a call that this process claimed; kept is nil when another process deferred it.

@@ -31,6 +31,8 @@ var (
 	ErrCycle = mailbox.ErrCycle
 	// ErrNameTaken is returned when a name is used that an actor, a child or a kind has already.
 	ErrNameTaken = shm.ErrNameTaken
+	// ErrReplied is returned by Defer and Deferred.Reply when the call was answered before, or its caller has given up.
+	ErrReplied = mailbox.ErrReplied
 	// ErrNoSpace is returned when the segment has no room for the message, the mailbox or the process.
 	ErrNoSpace = shm.ErrNoSpace
 	// ErrCorrupt is returned when shared memory holds what no correct program writes.

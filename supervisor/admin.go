@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -44,14 +45,16 @@ var (
 	adminRetired = actor.NewMethod(adminKind.Kind, "retired", (*admin).retired)
 )
 
+// startAdmin starts the admin, under a supervisor of its own that never gives up.
 func (r *root) startAdmin() error {
-	recipe := adminKind.With(r)
-	box, err := r.openBox(adminName, recipe)
+	c := Child{name: adminName, recipe: adminKind.With(r)}.withDefaults()
+	box, err := r.openBox(adminName, c.recipe)
 	if err != nil {
 		return err
 	}
-	r.admin, err = r.sys.Start(context.Background(), adminName, box, recipe)
-	return err
+	run := &localActor{sys: r.sys, spec: c, box: box, onRetire: func(string, *mailbox.Mailbox) {}}
+	r.admin = newLoop(r.spec.Name+"/"+adminName, Limits{Restarts: -1}, false, []*member{{spec: c, run: run}}, r.logger)
+	return r.admin.begin()
 }
 
 // Spawn starts an actor at run time, supervised like those of the spec, and returns when it is ready. When it does not
@@ -372,7 +375,7 @@ func (w *waiting) prune(r *root) {
 	}
 	for name := range w.calls {
 		for _, d := range w.take(name) {
-			if r.awaits(d) {
+			if d.Waits(r.sys) {
 				w.add(name, d)
 			} else {
 				_ = d.Reply(r.sys, struct{}{}, nil) // reaches nobody, and lets go of what is kept for it
@@ -380,11 +383,4 @@ func (w *waiting) prune(r *root) {
 		}
 	}
 	w.limit = 2 * w.count
-}
-
-// awaits reports whether the caller of a deferred call still waits.
-func (r *root) awaits(d actor.Deferred[struct{}]) bool {
-	f, err := r.seg.FrameAt(uint32(d.Token))
-	w := f.Owner()
-	return err == nil && w.Generation() == uint32(d.Token>>32) && w.State() == shm.Deferred
 }

@@ -353,4 +353,16 @@ func TestWaitForLeavesNothing(t *testing.T) {
 	if after := grown(); after > before+many {
 		t.Errorf("%d objects more than before", after-before)
 	}
+	if err := supervisor.WaitFor(s.ctx, s.System, "near"); err != nil {
+		t.Error(err)
+	}
+	waiting := make(chan error, 1)
+	go func() { waiting <- supervisor.WaitFor(s.ctx, s.System, "nobody 1 1") }()
+	round() // those who gave up are found, who waits is not taken for one of them
+	if err := supervisor.Spawn(s.ctx, s.System, a("nobody 1 1")); err != nil {
+		t.Error(err)
+	}
+	if err := <-waiting; err != nil {
+		t.Error(err)
+	}
 }

@@ -23,7 +23,7 @@ type root struct {
 	sys     *actor.System
 	spawner *spawner
 	letters *letterBox
-	admin   *actor.Life
+	admin   *loop
 	door    *door // where other programs attach; nil where there is none
 	program *shm.Program
 	tree    *loop
@@ -284,7 +284,7 @@ func (r *root) closeOnce(why error) error {
 		r.spawner.stop()
 	}
 	if r.admin != nil {
-		r.admin.Stop(false, DefaultShutdown, stopGrace)
+		_ = r.admin.end(nil, true)
 	}
 	r.seg.End()
 	var failed []error
