@@ -87,15 +87,7 @@ func (d Deferred[R]) Reply(s *System, r R, err error) error {
 // Waits reports whether somebody still waits for the answer.
 func (d Deferred[R]) Waits(s *System) bool {
 	t, ok := d.in(s)
-	if !ok {
-		return false
-	}
-	f, err := s.hub.Segment().FrameAt(t.Frame)
-	if err != nil {
-		return false
-	}
-	w := f.Owner()
-	return w.Generation() == t.Generation && w.State() == shm.Deferred
+	return ok && s.hub.Due(t)
 }
 
 // in is the token of the call, if it is one of that system.

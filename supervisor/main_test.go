@@ -19,5 +19,6 @@ func TestMain(m *testing.M) {
 		"owner":   playOwner,
 		"guest":   playGuest,
 		"no-main": playNoMain,
+		"durable": playDurable,
 	})
 }

@@ -1,0 +1,96 @@
+package supervisor_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/internal/testkit"
+	"github.com/shmactor/shmactor/mailbox"
+	"github.com/shmactor/shmactor/shm"
+	"github.com/shmactor/shmactor/supervisor"
+)
+
+// durable is a system in a file.
+func durable(path string) supervisor.Spec {
+	return supervisor.Spec{
+		Name: "durable", Segment: shm.Options{File: path}, Limits: eager, Logger: slog.New(slog.DiscardHandler),
+		Children: []supervisor.Child{supervisor.Actor("gate", gates), a("near"), w(a("far"))},
+	}
+}
+
+// playDurable starts the system, gives both counters a message that takes for ever, and queues more behind it.
+func playDurable() {
+	ctx := context.Background()
+	sys, err := supervisor.Start(ctx, durable(os.Args[1]))
+	if err == nil {
+		for _, name := range []string{"near", "far"} {
+			ref := counters.Ref(sys, name)
+			err = errors.Join(err, wait.Send(ctx, ref, "gate"))
+			for i := range int64(5) {
+				err = errors.Join(err, note.Send(ctx, ref, i))
+			}
+		}
+	}
+	fmt.Println("queued", err)
+	select {}
+}
+
+// With a file, the queues outlive the program: the next one of the same spec handles them.
+func TestDurable(t *testing.T) {
+	needWorkers(t)
+	testkit.NoLeaks(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "segment")
+	cmd := testkit.Command(t, "durable", path)
+	out := must[io.ReadCloser](t)(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "queued <nil>\n" {
+		t.Fatal(line, err)
+	}
+	if _, err := supervisor.Start(context.Background(), durable(path)); !errors.Is(err, shm.ErrInUse) {
+		t.Errorf("beside a living program: %v", err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+
+	ctx := testkit.Deadline(t, patience)
+	sys, err := supervisor.Start(ctx, durable(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"near", "far"} {
+		got, err := notes.Call(ctx, counters.Ref(sys, name), struct{}{})
+		if err != nil || !slices.Equal(got, []int64{0, 1, 2, 3, 4}) {
+			t.Errorf("%s handled %v, %v", name, got, err)
+		}
+	}
+	letters, err := supervisor.DeadLetters(ctx, sys, 10)
+	if err != nil || len(letters) != 2 {
+		t.Errorf("dead letters: %v, %v, want the two messages that were being handled", letters, err)
+	}
+	for _, l := range letters {
+		if l.Reason != shm.WorkerDied.String() || l.Method != "counter.wait" {
+			t.Errorf("dead letter %+v", l)
+		}
+	}
+	if _, err := mailbox.Check(sys.Hub().Segment()); err != nil {
+		t.Error(err)
+	}
+	if err := sys.Close(); err != nil && !errors.Is(err, actor.ErrSystemEnded) {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(path + "*"); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
