@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ import (
 func TestAwaitedIsPruned(t *testing.T) {
 	testkit.NoLeaks(t)
 	ctx := testkit.Deadline(t, 30*time.Second)
-	s, err := Start(ctx, Spec{Name: "test", Segment: shm.Options{Heap: true}})
+	s, err := Start(ctx, Spec{Name: "test", Segment: shm.Options{Heap: true}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +64,7 @@ func TestAwaitedIsPruned(t *testing.T) {
 func TestAdminComesBack(t *testing.T) {
 	testkit.NoLeaks(t)
 	ctx := testkit.Deadline(t, 30*time.Second)
-	s, err := Start(ctx, Spec{Name: "test", Segment: shm.Options{Heap: true}})
+	s, err := Start(ctx, Spec{Name: "test", Segment: shm.Options{Heap: true}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
