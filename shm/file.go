@@ -24,8 +24,7 @@ func openFile(path string, g *geometry) (f, lock *os.File, left bool, err error)
 	if f, left = takeOver(path, g); left {
 		return f, lock, true, nil
 	}
-	aside := fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano())
-	if err = os.Rename(path, aside); err == nil || errors.Is(err, os.ErrNotExist) {
+	if err = setAside(path); err == nil {
 		f, err = reserveFile(path, g.size)
 	}
 	if err != nil {
@@ -35,6 +34,32 @@ func openFile(path string, g *geometry) (f, lock *os.File, left bool, err error)
 	}
 	return f, lock, false, nil
 }
+
+// setAside moves a segment away. What is no segment is somebody else's, and is not touched.
+func setAside(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer closeFile(f)
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	var start [wordSize]byte
+	if _, err := f.ReadAt(start[:], 0); !info.Mode().IsRegular() || err != nil || !ours(nativeWord(start[:])) {
+		return fmt.Errorf("shm: %s (%v, %d bytes) is not a segment: choose another path, or remove it: %w",
+			path, info.Mode(), info.Size(), ErrIncompatible)
+	}
+	return os.Rename(path, fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano()))
+}
+
+// ours reports whether a file with this first word was made by this library. An owner that died while it made the file left
+// zeros.
+func ours(first uint64) bool { return first == magic || first == 0 }
 
 func reserveFile(path string, size int64) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)

@@ -142,6 +142,25 @@ func TestFileOfAnotherSize(t *testing.T) {
 	wantFiles(t, dir, "segment.*.old")
 }
 
+// What is no segment is somebody else's: it is left where it is.
+func TestFileOfSomebodyElse(t *testing.T) {
+	needShared(t)
+	testkit.NoLeaks(t)
+	for name, make := range map[string]func(path string) error{
+		"segment/":  func(path string) error { return os.Mkdir(path, 0o700) },
+		"segment":   func(path string) error { return os.WriteFile(path, []byte("a letter to my aunt"), 0o600) },
+		"segment#0": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "segment")
+		must(t, make(path))
+		if _, err := Create(fileOptions(path)); !errors.Is(err, ErrIncompatible) {
+			t.Errorf("%s: %v", name, err)
+		}
+		wantFiles(t, dir, "segment")
+	}
+}
+
 // fileOwner creates a segment in a file and waits.
 func fileOwner() {
 	if _, err := Create(fileOptions(os.Args[1])); err != nil {
