@@ -394,6 +394,13 @@ func TestDeathInEveryRowCall(t *testing.T) {
 			s.replied(f, strings.Repeat("r", large), true)
 			f.Set(f.Word(s.dead, shm.Replied).With(shm.IsCall))
 		}},
+		{name: "C7: it had begun to free a large reply", done: Swept{Freed: 1}, build: func(s *scene) {
+			f := s.frame(s.dead, "x")
+			s.replied(f, strings.Repeat("r", large), true)
+			head := f.Header()
+			f.SetHeader(&head) // names no body any more
+			f.Set(f.Word(s.dead, shm.Replied).With(shm.IsCall))
+		}},
 		{name: "C7: a failure in its hands", done: Swept{Freed: 1}, build: func(s *scene) {
 			f := s.frame(s.dead, "x")
 			f.Set(f.Word(s.dead, shm.Failed).With(shm.IsCall | shm.Detail).Because(shm.Crashed))
@@ -460,6 +467,60 @@ func TestDeathInEveryRowCall(t *testing.T) {
 		}, done: Swept{Skipped: 1}},
 	} {
 		t.Run(r.name, r.run)
+	}
+}
+
+// The verdict is given and the sweep has passed a frame, or has not come to it yet: who hands it to the dead sees the verdict,
+// and takes it back.
+func TestHandedToTheCondemned(t *testing.T) {
+	for name, end := range map[string]func(t *testing.T, m *Message){
+		"C5: reply":       func(t *testing.T, m *Message) { want(t, "a reply", m.Reply([]byte("x")), ErrReplied) },
+		"C5: large reply": func(t *testing.T, m *Message) { want(t, "a reply", m.Reply(make([]byte, large)), ErrReplied) },
+		"C15: failure":    func(t *testing.T, m *Message) { want(t, "a failure", m.Fail(shm.Crashed, "x"), ErrReplied) },
+		"C13: deferred": func(t *testing.T, m *Message) {
+			want(t, "deferring", m.Defer(), ErrReplied)
+			_, err := m.hub.Claim(m.Token())
+			want(t, "a bearer", err, ErrReplied)
+		},
+		"C14: claimed": func(t *testing.T, m *Message) {
+			m.Frame.Set(m.Frame.Word(m.hub.self, shm.Deferred).With(shm.IsCall))
+			c, err := m.hub.Claim(m.Token())
+			must(t, err)
+			want(t, "a reply", c.Reply([]byte("x")), ErrReplied)
+		},
+		"C18: lent": func(t *testing.T, m *Message) { m.Lend(shm.Stopped); m.Return() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			m := s.handled(0)
+			if !s.w.seg.Condemn(s.dead) {
+				t.Fatal("it cannot be condemned")
+			}
+			end(t, m)
+			if now, err := s.w.seg.FrameAt(m.Frame.Index()); err != nil || now.Generation() == m.Frame.Generation() {
+				t.Errorf("the frame is %v, %v, want it freed", now.Owner(), err)
+			}
+			if done, err := s.hub.Sweep(s.dead, text); err != nil || done != (Swept{}) {
+				t.Errorf("the sweep did %+v, %v, want nothing", done, err)
+			}
+		})
+	}
+}
+
+// A receiver that takes over before the sweep takes what the dead one left in the ring: row 9.
+func TestTakenByTheCondemned(t *testing.T) {
+	s := newScene(t)
+	s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), false)
+	r := s.box.Receiver()
+	if m, ok := r.TryReceive(); ok {
+		t.Errorf("received %v while its taker lives", m.Header)
+	}
+	s.box.rec[recHead].Store(0) // its slot is full as before
+	s.box.ring[0].Store(uint64(fullSlot(0, 0)))
+	s.w.seg.Condemn(s.dead)
+	wantTexts(t, "after the verdict", s.box.Receiver(), "x")
+	if done, err := s.hub.Sweep(s.dead, text); err != nil || done != (Swept{}) {
+		t.Errorf("the sweep did %+v, %v, want nothing", done, err)
 	}
 }
 

@@ -149,6 +149,40 @@ func TestPoolsBesideEachOther(t *testing.T) {
 	}
 }
 
+// In a single span that is carved anew for nearly every frame, what one process has taken is not carved away by another.
+func TestPoolsFightForOneSpan(t *testing.T) {
+	o := small()
+	o.MessageBytes, o.MaxMessage = spanSize, spanSize/2
+	s := create(t, o)
+	oracle := newOracle(s)
+	wrong := make(chan error, 4)
+	var group sync.WaitGroup
+	for i := range 4 {
+		p := s.NewPool(enter(t, s, "p"))
+		group.Go(func() {
+			who := int32(i + 1)
+			rng := rand.New(rand.NewPCG(uint64(who), 1))
+			for range roundsOf(20_000) {
+				f, err := p.Get(classFrame(rng.IntN(len(classSizes) - 1)))
+				if err != nil {
+					continue
+				}
+				if !oracle.give(f, who) || f.Owner() != f.Word(p.self, Held) || !oracle.take(f, who) {
+					wrong <- fmt.Errorf("frame %d of %d is also another's, or %v", f.Index(), who, f.Owner())
+					return
+				}
+				p.Put(f)
+				p.Flush()
+			}
+		})
+	}
+	group.Wait()
+	close(wrong)
+	for err := range wrong {
+		t.Error(err)
+	}
+}
+
 // The same with processes that die without a word, while the owner sweeps and others go on.
 func TestPoolsAndDeaths(t *testing.T) {
 	s := create(t, small())

@@ -67,7 +67,8 @@ func SpawnIn(ctx context.Context, s *actor.System, worker string, c Child) error
 		return err
 	}
 	if r, ok := rootOf(s); ok {
-		return r.spawn(ctx, worker, c)
+		_, err := r.spawn(ctx, worker, c)
+		return err
 	}
 	arg, err := c.recipe.Arg()
 	if err != nil {
@@ -141,9 +142,13 @@ func rootOf(s *actor.System) (*root, bool) {
 	return nil, false
 }
 
-// later answers a call from a goroutine of its own, so that what takes time does not hold up the actor. When work succeeds
-// and nobody waits for it any more, undo follows, if it is not nil.
-func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Context) (R, error), undo func()) (none R, err error) {
+// later answers a call from a goroutine of its own, so that what takes time does not hold up the actor.
+func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Context) (R, error)) (none R, err error) {
+	return laterOr(ctx, s, work, func() {})
+}
+
+// laterOr is later of work that is undone when it succeeds and nobody waits for it any more.
+func laterOr[R any](ctx context.Context, s *actor.System, work func(ctx context.Context) (R, error), undo func()) (none R, err error) {
 	d, err := actor.Defer[R](ctx)
 	if err != nil {
 		return none, err
@@ -157,7 +162,7 @@ func later[R any](ctx context.Context, s *actor.System, work func(ctx context.Co
 			ctx = timed
 		}
 		r, err := work(ctx)
-		if gone := d.Reply(s, r, err); gone != nil && err == nil && undo != nil {
+		if gone := d.Reply(s, r, err); gone != nil && err == nil {
 			undo()
 		}
 	}()
@@ -175,15 +180,17 @@ func (a *admin) spawn(ctx context.Context, o spawnOrder) (struct{}, error) {
 	if err := checkSpawn(a.root.sys, o.Worker, c); err != nil {
 		return struct{}{}, err
 	}
-	return later(ctx, a.root.sys, func(ctx context.Context) (struct{}, error) {
-		return struct{}{}, a.root.spawn(ctx, o.Worker, c)
-	}, func() { _ = a.root.stopNow(c.name) })
+	undo := func() error { return nil }
+	return laterOr(ctx, a.root.sys, func(ctx context.Context) (_ struct{}, err error) {
+		undo, err = a.root.spawn(ctx, o.Worker, c)
+		return struct{}{}, err
+	}, func() { _ = undo() })
 }
 
 func (a *admin) stop(ctx context.Context, name string) (struct{}, error) {
 	return later(ctx, a.root.sys, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, a.root.stop(ctx, name)
-	}, nil)
+	})
 }
 
 func (a *admin) await(ctx context.Context, name string) (struct{}, error) {
@@ -207,7 +214,7 @@ func (a *admin) await(ctx context.Context, name string) (struct{}, error) {
 func (a *admin) letters(ctx context.Context, most int) ([]DeadLetter, error) {
 	return later(ctx, a.root.sys, func(ctx context.Context) ([]DeadLetter, error) {
 		return a.root.letters.read(ctx, min(most, MaxDeadLetters), a.root.seg.MaxMessage()/2)
-	}, nil)
+	})
 }
 
 // retired closes the mailbox of a worker's actor that has ended for good.
@@ -235,69 +242,79 @@ func (r *root) allWorkers() []*worker {
 }
 
 // inTime runs work, which cannot be cut short, and returns its outcome or the end of ctx. When ctx was first and work
-// succeeds after all, undo follows.
-func inTime(ctx context.Context, work, undo func() error) error {
+// succeeds after all, it is undone.
+func inTime(ctx context.Context, work func() (undo func() error, err error)) (undo func() error, err error) {
 	if ctx.Done() == nil {
 		return work()
 	}
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	outcome := make(chan error, 1)
-	go func() { outcome <- work() }()
+	type outcome struct {
+		undo func() error
+		err  error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		undo, err := work()
+		done <- outcome{undo, err}
+	}()
 	select {
-	case err := <-outcome:
-		return err
+	case o := <-done:
+		return o.undo, o.err
 	case <-ctx.Done():
 	}
 	go func() {
-		if <-outcome == nil {
-			_ = undo()
+		if late := <-done; late.err == nil {
+			_ = late.undo()
 		}
 	}()
-	return context.Cause(ctx)
+	return nil, context.Cause(ctx)
 }
 
-func (r *root) spawn(ctx context.Context, in string, c Child) error {
-	work := func() error { return r.spawnHere(c) }
-	if in != "" {
-		work = func() error { return r.spawnThere(in, c) }
-	}
-	err := inTime(ctx, work, func() error { return r.stopNow(c.name) })
+func (r *root) spawn(ctx context.Context, in string, c Child) (undo func() error, err error) {
+	undo, err = inTime(ctx, func() (func() error, error) {
+		if in == "" {
+			return r.spawnHere(c)
+		}
+		return r.spawnThere(in, c)
+	})
 	if err != nil {
-		return r.ended(fmt.Errorf("supervisor: actor %q: %w", c.name, err))
+		return nil, r.ended(fmt.Errorf("supervisor: actor %q: %w", c.name, err))
 	}
-	return nil
+	return undo, nil
 }
 
-func (r *root) spawnHere(c Child) error {
+func (r *root) spawnHere(c Child) (undo func() error, err error) {
 	m, err := r.member(c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err = r.tree.add(m); err != nil {
+	if err := r.tree.add(m); err != nil {
 		m.run.retire()
+		return nil, err
 	}
-	return err
+	return func() error { return r.tree.leave(m) }, nil
 }
 
-func (r *root) spawnThere(in string, c Child) error {
+func (r *root) spawnThere(in string, c Child) (undo func() error, err error) {
 	r.mu.Lock()
 	w := r.workers[in]
 	r.mu.Unlock()
 	if w == nil {
-		return fmt.Errorf("no worker has the name %q: %w", in, actor.ErrNotFound)
+		return nil, fmt.Errorf("no worker has the name %q: %w", in, actor.ErrNotFound)
 	}
 	box, err := r.openBox(c.name, c.recipe)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// Without a deadline: the mailbox is closed only when the worker says that nobody receives from it.
-	if err := w.place(context.Background(), placed{c, box}); err != nil {
+	a := placed{c, box}
+	if err := w.place(context.Background(), a); err != nil {
 		r.closeBox(c.name, box)
-		return err
+		return nil, err
 	}
-	return nil
+	return func() error { return r.stopPlaced(w, a) }, nil
 }
 
 // ended adds to an error of a system that ends, that it does.
@@ -309,7 +326,7 @@ func (r *root) ended(err error) error {
 }
 
 func (r *root) stop(ctx context.Context, name string) error {
-	err := inTime(ctx, func() error { return r.stopNow(name) }, func() error { return nil })
+	_, err := inTime(ctx, func() (func() error, error) { return func() error { return nil }, r.stopNow(name) })
 	if err != nil {
 		return r.ended(fmt.Errorf("supervisor: actor %q: %w", name, err))
 	}
@@ -327,17 +344,20 @@ func (r *root) stopNow(name string) error {
 		return s.remove(name)
 	}
 	for _, w := range r.allWorkers() {
-		a, ok := w.find(name)
-		if !ok {
-			continue
+		if a, ok := w.find(name); ok {
+			return r.stopPlaced(w, a)
 		}
-		err := w.end(context.Background(), a)
-		if err == nil {
-			r.closeBox(name, a.box)
-		}
-		return err
 	}
 	return fmt.Errorf("no child has the name: %w", actor.ErrNotFound)
+}
+
+// stopPlaced stops an actor in a worker for good. It has no deadline, for the reason that spawnThere has none.
+func (r *root) stopPlaced(w *worker, a placed) error {
+	err := w.end(context.Background(), a)
+	if err == nil {
+		r.closeBox(a.spec.name, a.box)
+	}
+	return err
 }
 
 // waiting has the calls of who waits for a name. Those who gave up are only found by looking.

@@ -191,7 +191,7 @@ func (a *agent) begin(ctx context.Context, o beginOrder) (struct{}, error) {
 			go a.watch()
 		}
 		return struct{}{}, err
-	}, nil)
+	})
 }
 
 // watch ends the process when its supervisor gives up: then the program's supervisor decides.
@@ -237,7 +237,7 @@ func ordered[R any](ctx context.Context, a *agent, work func() (R, error)) (R, e
 		case <-ctx.Done():
 			return none, context.Cause(ctx)
 		}
-	}, nil)
+	})
 }
 
 func (a *agent) spawn(ctx context.Context, w wireChild) (spawned, error) {

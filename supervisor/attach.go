@@ -204,6 +204,9 @@ func Attach(ctx context.Context, name string) (*actor.System, error) {
 	if !sys.Supported {
 		return nil, fmt.Errorf("supervisor: Attach needs Linux: %w", errors.ErrUnsupported)
 	}
+	if err := shm.CheckName(name); err != nil {
+		return nil, fmt.Errorf("supervisor: attach: %w", err)
+	}
 	const firstPause, longestPause = time.Millisecond, 100 * time.Millisecond
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		s, err := attachNow(ctx, name)

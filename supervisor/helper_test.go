@@ -182,7 +182,7 @@ func signal(t testing.TB, pid int, sig syscall.Signal) {
 		t.Fatalf("%d is no process to signal", pid)
 	}
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if gone(pid) {
+	if gone(pid) || errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrNotExist) { // it has ended, or is just ending
 		return
 	}
 	if mark := fmt.Sprintf("SHMACTOR_TEST_BINARY=%d\x00", os.Getpid()); err != nil || !strings.Contains(string(env), mark) {

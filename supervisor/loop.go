@@ -375,16 +375,32 @@ func (l *loop) add(m *member) error {
 
 // remove stops a child for good and returns when it has ended.
 func (l *loop) remove(id string) error {
+	m := l.member(id)
+	switch {
+	case m != nil:
+		return l.leave(m)
+	case l.isOver():
+		return l.ended()
+	}
+	return l.noChild(id)
+}
+
+func (l *loop) noChild(id string) error {
+	return fmt.Errorf("supervisor %q has no child %q: %w", l.name, id, actor.ErrNotFound)
+}
+
+// leave is remove of exactly that child.
+func (l *loop) leave(m *member) error {
 	ch := make(chan error, 1)
+	id := m.spec.name
 	l.mu.Lock()
-	m := l.members[id]
 	switch {
 	case l.over:
 		l.mu.Unlock()
 		return l.ended()
-	case m == nil:
+	case l.members[id] != m:
 		l.mu.Unlock()
-		return fmt.Errorf("supervisor %q has no child %q: %w", l.name, id, actor.ErrNotFound)
+		return l.noChild(id)
 	}
 	m.ends = append(m.ends, ch)
 	l.post(event{kind: evRemove, id: id, serial: m.serial})

@@ -266,19 +266,21 @@ func (r *root) closeOnce(why error) error {
 	if r.seg == nil {
 		return nil
 	}
-	err := actor.ErrSystemEnded
-	if why != nil {
-		err = fmt.Errorf("%w: %w", actor.ErrSystemEnded, why)
-	}
 	r.mu.Lock()
 	r.ending = true
 	waiting := r.awaited.takeAll()
 	r.mu.Unlock()
 	for _, d := range waiting {
-		_ = d.Reply(r.sys, struct{}{}, err) // who gave up needs no answer
+		_ = d.Reply(r.sys, struct{}{}, actor.ErrSystemEnded) // who gave up needs no answer
 	}
 	if r.tree != nil {
-		_ = r.tree.end(nil, true)
+		if gaveUp := r.tree.end(nil, true); why == nil {
+			why = gaveUp
+		}
+	}
+	err := actor.ErrSystemEnded
+	if why != nil {
+		err = fmt.Errorf("%w: %w", actor.ErrSystemEnded, why)
 	}
 	if r.spawner != nil {
 		r.spawner.stop()
