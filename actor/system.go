@@ -54,7 +54,8 @@ func (s *System) Done() <-chan struct{} { return s.hub.Done() }
 func (s *System) Err() error { return s.hub.Err() }
 
 // Close ends the system in order, if this process started it: children stop in reverse order, each within its time, workers
-// exit, everybody who still waits gets ErrSystemEnded. In an attached program it detaches. Later calls return what the first
+// exit, everybody who still waits gets ErrSystemEnded. In an attached program it detaches. A
+// handler of the system that calls it waits for itself until its shutdown timeout. Later calls return what the first
 // returned.
 func (s *System) Close() error {
 	s.closing.Do(func() {

@@ -17,6 +17,9 @@ import (
 // deleted, and makes a new file with every page reserved. One of a living owner is ErrInUse. The lock lives as long as the
 // second file.
 func openFile(path string, g *geometry) (f, lock *os.File, left bool, err error) {
+	if err = checkOurs(path); err != nil {
+		return nil, nil, false, err
+	}
 	lock, err = lockFile(path)
 	if err != nil {
 		return nil, nil, false, err
@@ -35,26 +38,40 @@ func openFile(path string, g *geometry) (f, lock *os.File, left bool, err error)
 	return f, lock, false, nil
 }
 
-// setAside moves a segment away. What is no segment is somebody else's, and is not touched.
+// setAside moves a segment away.
 func setAside(path string) error {
-	f, err := os.Open(path)
+	if err := checkOurs(path); err != nil {
+		return err
+	}
+	err := os.Rename(path, fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano()))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// checkOurs refuses a path where there is something that is no segment: it is somebody else's, and is not touched.
+func checkOurs(path string) error {
+	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer closeFile(f)
-	info, err := f.Stat()
-	if err != nil {
-		return err
-	}
 	var start [wordSize]byte
-	if _, err := f.ReadAt(start[:], 0); !info.Mode().IsRegular() || err != nil || !ours(nativeWord(start[:])) {
-		return fmt.Errorf("shm: %s (%v, %d bytes) is not a segment: choose another path, or remove it: %w",
-			path, info.Mode(), info.Size(), ErrIncompatible)
+	if info.Mode().IsRegular() {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer closeFile(f)
+		if _, err := f.ReadAt(start[:], 0); err == nil && ours(nativeWord(start[:])) {
+			return nil
+		}
 	}
-	return os.Rename(path, fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano()))
+	return fmt.Errorf("shm: %s (%v, %d bytes) is not a segment: choose another path, or remove it: %w",
+		path, info.Mode(), info.Size(), ErrIncompatible)
 }
 
 // ours reports whether a file with this first word was made by this library. An owner that died while it made the file left

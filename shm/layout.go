@@ -54,19 +54,20 @@ const (
 	hdrRingsUsed // ring words handed out
 	hdrEnded     // 1 when the owner closed the system in order
 	hdrNameLen
-	hdrName             // 64 bytes
-	hdrNameEnd          = hdrName + maxSystemName/wordSize
-	hdrBoot             = hdrNameEnd  // hash of the machine's boot id
-	hdrDirectory        = hdrBoot + 1 // version of the directory's index: odd while the owner moves its words
-	hdrCounters         = 64          // counters of dead letters, by reason
-	hdrWanted           = 96          // who waits for a frame; a line of its own
-	hdrCountersEnd      = hdrCounters + deadReasons
-	headerSize          = pageSize
-	maxSystemName       = 64
-	deadReasons         = 16
-	headerWords         = headerSize / wordSize
-	_              uint = headerWords - hdrCountersEnd // pinned: the header fits
-	_              uint = hdrCounters - hdrDirectory - 1
+	hdrName        // 64 bytes
+	hdrNameEnd     = hdrName + MaxSystemName/wordSize
+	hdrBoot        = hdrNameEnd  // hash of the machine's boot id
+	hdrDirectory   = hdrBoot + 1 // version of the directory's index: odd while the owner moves its words
+	hdrCounters    = 64          // counters of dead letters, by reason
+	hdrWanted      = 96          // who waits for a frame; a line of its own
+	hdrCountersEnd = hdrCounters + deadReasons
+	headerSize     = pageSize
+	// MaxSystemName is the longest name of a segment or a process, in bytes.
+	MaxSystemName      = 64
+	deadReasons        = 16
+	headerWords        = headerSize / wordSize
+	_             uint = headerWords - hdrCountersEnd // pinned: the header fits
+	_             uint = hdrCounters - hdrDirectory - 1
 )
 
 // Words of an entry of the process table.
@@ -81,7 +82,7 @@ const (
 	procSummary = 16 // bit i: word i of the call bitmap is not 0
 	procCalls   = 24 // call bitmap
 	procName    = procCalls + callWords
-	procWords   = procName + maxSystemName/wordSize // 96 words: 768 B
+	procWords   = procName + MaxSystemName/wordSize // 96 words: 768 B
 
 	callWords = 64
 	// CallNumbers is how many call numbers a process has before two calls share one.

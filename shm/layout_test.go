@@ -17,7 +17,7 @@ var layouts = map[int]uint64{
 func shared() string {
 	var b strings.Builder
 	say := func(what string, n ...any) { fmt.Fprintf(&b, "%s %d\n", what, n) }
-	say("pages", pageSize, wordSize, headerSize, MaxName, maxSystemName)
+	say("pages", pageSize, wordSize, headerSize, MaxName, MaxSystemName)
 	say("header", hdrMagic, hdrABI, hdrLayout, hdrSize, hdrProcesses, hdrMailboxes, hdrRingWords, hdrSpans, hdrMaxMessage,
 		hdrOwnerPID, hdrOwnerStart, hdrCreated, hdrInstance, hdrRingsUsed, hdrEnded, hdrNameLen, hdrName, hdrBoot, hdrDirectory,
 		hdrCounters, hdrWanted, deadReasons, uint64(magic))

@@ -29,8 +29,9 @@ type Options struct {
 	MaxMessage int64
 	// Heap puts the segment on the Go heap of this process. Nobody else can attach; the race detector sees it.
 	Heap bool
-	// File, if not empty, is the path of a file that backs the segment instead of an anonymous memory file. It outlives
-	// the processes.
+	// File, if not empty, is the path of a file that backs the segment instead of an anonymous memory file. It outlives the
+	// processes: a segment that a dead owner left there is taken over if it has this size and is of this boot, else set aside as
+	// PATH.N.old. A system that ends in order removes it. Anything else at the path is an error.
 	File string
 }
 
@@ -46,8 +47,8 @@ const (
 
 // geometry turns options into sizes, or says which option is out of its bounds.
 func (o Options) geometry() (*geometry, error) {
-	if len(o.Name) > maxSystemName {
-		return nil, fmt.Errorf("shm: segment name of %d bytes, at most %d: %w", len(o.Name), maxSystemName, ErrBadName)
+	if len(o.Name) > MaxSystemName {
+		return nil, fmt.Errorf("shm: segment name of %d bytes, at most %d: %w", len(o.Name), MaxSystemName, ErrBadName)
 	}
 	if o.RingBytes < 0 { // less than a word would be taken for none
 		return nil, fmt.Errorf("shm: bad options: RingBytes is %d", o.RingBytes)

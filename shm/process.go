@@ -61,10 +61,10 @@ func (s *Segment) Grant(name string) (ProcessID, error) {
 		if st != ProcFree {
 			continue
 		}
-		name = name[:min(len(name), maxSystemName)]
-		var text [maxSystemName]byte
+		name = name[:min(len(name), MaxSystemName)]
+		var text [MaxSystemName]byte
 		copy(text[:], name)
-		for w := range maxSystemName / wordSize {
+		for w := range MaxSystemName / wordSize {
 			p[procName+w].Store(nativeWord(text[w*wordSize:]))
 		}
 		p[procNameLen].Store(uint64(len(name)))
@@ -161,12 +161,12 @@ func (s *Segment) Process(i uint32) (info ProcessInfo, ok bool) {
 		return info, false
 	}
 	life, st := splitProc(p[procWord].Load())
-	var name [maxSystemName]byte
-	for w := range maxSystemName / wordSize {
+	var name [MaxSystemName]byte
+	for w := range MaxSystemName / wordSize {
 		putNativeWord(name[w*wordSize:], p[procName+w].Load())
 	}
 	return ProcessInfo{
 		ID: MakeProcessID(i, life), State: st, PID: int(p[procPID].Load()), Start: p[procStart].Load(),
-		Name: string(name[:min(p[procNameLen].Load(), maxSystemName)]),
+		Name: string(name[:min(p[procNameLen].Load(), MaxSystemName)]),
 	}, true
 }

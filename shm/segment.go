@@ -148,7 +148,7 @@ func (s *Segment) writeHeader(name string) {
 	var id [8]byte
 	_, _ = rand.Read(id[:]) // never fails
 	h[hdrInstance].Store(binary.NativeEndian.Uint64(id[:]))
-	copy(s.mem.bytes(hdrName*wordSize, maxSystemName), name)
+	copy(s.mem.bytes(hdrName*wordSize, MaxSystemName), name)
 	h[hdrMagic].Store(magic) // last: a reader that sees it sees the rest
 }
 
@@ -282,7 +282,7 @@ type Info struct {
 func (s *Segment) Info() Info {
 	h := s.header
 	return Info{
-		Name:       s.text(hdrName*wordSize, h[hdrNameLen].Load(), maxSystemName),
+		Name:       s.text(hdrName*wordSize, h[hdrNameLen].Load(), MaxSystemName),
 		ABI:        int(h[hdrABI].Load()),
 		OwnerPID:   int(h[hdrOwnerPID].Load()),
 		OwnerStart: h[hdrOwnerStart].Load(),

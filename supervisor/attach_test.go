@@ -75,9 +75,7 @@ func TestAttach(t *testing.T) {
 	if got := g.answer(); got.Error != "" {
 		t.Errorf("who waited for a name got %s", got.Error)
 	}
-	if n := s.processes(); n != 4 {
-		t.Errorf("%d processes, want 4: %v", n, s.Processes())
-	}
+	testkit.Eventually(t, patience, "worker w is back", func() bool { return s.processes() == 4 })
 	g.must(request{Do: "close"})
 	testkit.Eventually(t, patience, "its entry is free", func() bool { return s.processes() == 3 })
 	wantIs(t, g.ask(request{Do: "add", Name: "clerk"}), "system ended")

@@ -35,6 +35,9 @@ func playDurable() {
 		for _, name := range []string{"near", "far"} {
 			ref := counters.Ref(sys, name)
 			err = errors.Join(err, wait.Send(ctx, ref, "gate"))
+			if !eventually(func() bool { return boxOf(sys, name).Busy > 0 }) {
+				err = errors.Join(err, errors.New("it is not being handled"))
+			}
 			for i := range int64(5) {
 				err = errors.Join(err, note.Send(ctx, ref, i))
 			}

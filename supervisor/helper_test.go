@@ -51,6 +51,7 @@ func start(t testing.TB, spec supervisor.Spec) *system {
 func tryStart(t testing.TB, spec supervisor.Spec) (*system, error) {
 	t.Helper()
 	testkit.NoLeaks(t)
+	newGates()
 	return startBeside(t, spec)
 }
 
@@ -182,7 +183,7 @@ func signal(t testing.TB, pid int, sig syscall.Signal) {
 		t.Fatalf("%d is no process to signal", pid)
 	}
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
-	if gone(pid) || errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrNotExist) { // it has ended, or is just ending
+	if gone(pid) || errors.Is(err, syscall.ESRCH) {
 		return
 	}
 	if mark := fmt.Sprintf("SHMACTOR_TEST_BINARY=%d\x00", os.Getpid()); err != nil || !strings.Contains(string(env), mark) {

@@ -344,6 +344,13 @@ var allGates = struct {
 	byName map[string]*gate
 }{byName: map[string]*gate{}}
 
+// newGates forgets who came to the gates before.
+func newGates() {
+	allGates.Lock()
+	defer allGates.Unlock()
+	clear(allGates.byName)
+}
+
 // gateNamed is the gate of that name in this process.
 func gateNamed(name string) *gate {
 	allGates.Lock()

@@ -178,13 +178,18 @@ func WithLimits(l Limits) ChildOption { return func(c *Child) { c.limits = l } }
 // Env adds "NAME=value" pairs to a worker's environment.
 func Env(pairs ...string) ChildOption { return func(c *Child) { c.env = append(c.env, pairs...) } }
 
+// mainProcess is how the process that started the system is called in the process table.
+const mainProcess = "main"
+
 // systemPrefix begins the names of the runtime's own actors.
 const systemPrefix = "$"
 
 // check says all that is wrong with a spec, before anything is started.
 func (s Spec) check() error {
 	c := specCheck{ids: map[string]bool{}}
-	if err := shm.CheckName(s.Name); err != nil {
+	if len(s.Name) > shm.MaxSystemName {
+		c.add("the system's name %.20q... has %d bytes, at most %d: %w", s.Name, len(s.Name), shm.MaxSystemName, shm.ErrBadName)
+	} else if err := shm.CheckName(s.Name); err != nil {
 		c.add("the system's name: %w", err)
 	}
 	c.children("system "+s.Name, s.Children)
@@ -313,8 +318,8 @@ func (c *specCheck) child(position, of string, ch *Child) {
 		if c.inWorker {
 			c.add("%s: a worker cannot have workers", where)
 		}
-		if len(workerMailbox(ch.name)) > shm.MaxName {
-			c.add("%s: the name of a worker has at most %d bytes", where, shm.MaxName-len(workerMailbox("")))
+		if len(ch.name) > shm.MaxSystemName || ch.name == mainProcess {
+			c.add("%s: the name of a worker has at most %d bytes, and is not %q: %w", where, shm.MaxSystemName, mainProcess, shm.ErrBadName)
 		}
 		outer := c.inWorker
 		c.inWorker = true
