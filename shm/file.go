@@ -17,8 +17,8 @@ import (
 // deleted, and makes a new file with every page reserved. One of a living owner is ErrInUse. The lock lives as long as the
 // second file.
 func openFile(path string, g *geometry) (f, lock *os.File, left bool, err error) {
-	if err = checkOurs(path); err != nil {
-		return nil, nil, false, err
+	if info, statErr := os.Stat(path); statErr == nil && !info.Mode().IsRegular() {
+		return nil, nil, false, noSegment(path, info)
 	}
 	lock, err = lockFile(path)
 	if err != nil {
@@ -50,7 +50,8 @@ func setAside(path string) error {
 	return err
 }
 
-// checkOurs refuses a path where there is something that is no segment: it is somebody else's, and is not touched.
+// checkOurs refuses a path where there is something that is no segment: it is somebody else's, and is not touched. The caller
+// has the lock, so nobody is making one there now; an owner that died while it made one left nothing, or zeros.
 func checkOurs(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -59,24 +60,24 @@ func checkOurs(path string) error {
 	if err != nil {
 		return err
 	}
-	var start [wordSize]byte
-	if info.Mode().IsRegular() {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer closeFile(f)
-		if _, err := f.ReadAt(start[:], 0); err == nil && ours(nativeWord(start[:])) {
-			return nil
-		}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
 	}
+	defer closeFile(f)
+	var start [wordSize]byte
+	_, err = f.ReadAt(start[:], 0)
+	first := nativeWord(start[:])
+	if info.Size() == 0 || err == nil && (first == magic || first == 0) {
+		return nil
+	}
+	return noSegment(path, info)
+}
+
+func noSegment(path string, info os.FileInfo) error {
 	return fmt.Errorf("shm: %s (%v, %d bytes) is not a segment: choose another path, or remove it: %w",
 		path, info.Mode(), info.Size(), ErrIncompatible)
 }
-
-// ours reports whether a file with this first word was made by this library. An owner that died while it made the file left
-// zeros.
-func ours(first uint64) bool { return first == magic || first == 0 }
 
 func reserveFile(path string, size int64) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
