@@ -130,12 +130,14 @@ func Actor(name string, what actor.Spawnable) Child {
 }
 
 // Worker is a child that is a process of this program's binary with actors in it, which supervises them. Main must be called at the
-// top of the program.
+// top of the program. When the worker is started again, so are its actors, also those that were spawned in it, but for those that
+// had ended for good.
 func Worker(name string, actors ...Child) Child {
 	return Child{name: name, kind: workerChild, children: actors}.withDefaults()
 }
 
-// Group is a child that is a supervisor of its own, in this process, with limits of its own.
+// Group is a child that is a supervisor of its own, in this process, with limits of its own. When the group is started again, so
+// are its children, but for those that had ended for good.
 func Group(name string, children ...Child) Child {
 	return Child{name: name, kind: supervisorChild, children: children}.withDefaults()
 }
