@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -24,13 +25,13 @@ type Hub struct {
 	room   roomTable
 	spins  spinPolicy
 
-	mu     sync.Mutex          // guards what only the owner uses
+	mu     word.Mutex          // guards what only the owner uses
 	closed map[uint64][]uint32 // mailboxes to use again, by capacity
 	unused uint32
 	left   map[uint32]bool // open mailboxes of an owner that died, which nobody has claimed
 	cutOff []*Mailbox      // mailboxes that it had begun to close
 
-	sweeping sync.Mutex // sweeps are serial
+	sweeping word.Mutex // sweeps are serial
 
 	done    chan struct{}
 	err     atomic.Pointer[error]

@@ -2,10 +2,10 @@ package mailbox
 
 import (
 	"math/bits"
-	"sync/atomic"
 	"time"
 
 	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -116,7 +116,7 @@ func (in *Inspector) lookAtProcesses(s *Snapshot) {
 }
 
 // mailbox reads one record; ok is false for a mailbox that is closed, or whose use changed meanwhile.
-func (in *Inspector) mailbox(i uint32, rec []atomic.Uint64) (m Info, ok bool) {
+func (in *Inspector) mailbox(i uint32, rec []word.Word) (m Info, ok bool) {
 	state := stateWord(rec[recState].Load())
 	name := in.name(i, state)
 	if !state.open() && name.text == "" || stateWord(rec[recState].Load()).incarnation() != state.incarnation() {
@@ -166,7 +166,7 @@ func (in *Inspector) name(i uint32, state stateWord) knownName {
 const lagMax = 4
 
 // queue reads the positions and the ring.
-func (in *Inspector) queue(rec []atomic.Uint64, m *Info) {
+func (in *Inspector) queue(rec []word.Word, m *Info) {
 	capacity := rec[recCapacity].Load()
 	ring := in.seg.RingWords(rec[recRing].Load(), capacity)
 	if ring == nil || capacity > MaxCapacity || bits.OnesCount64(capacity) != 1 {
@@ -202,7 +202,7 @@ func (in *Inspector) queue(rec []atomic.Uint64, m *Info) {
 }
 
 // positions reads head and tail so that they are of one moment, if the queue is not busier than that.
-func positions(rec []atomic.Uint64) (head, tail uint64) {
+func positions(rec []word.Word) (head, tail uint64) {
 	const tries = 4
 	head = rec[recHead].Load()
 	for range tries {
@@ -220,7 +220,7 @@ func positions(rec []atomic.Uint64) (head, tail uint64) {
 func distance(from, to uint64) uint64 { return uint64(max(0, int64(to-from))) }
 
 // oldest is how long the message at the head has been queued.
-func (in *Inspector) oldest(ring []atomic.Uint64, at, lap uint64, m *Info) time.Duration {
+func (in *Inspector) oldest(ring []word.Word, at, lap uint64, m *Info) time.Duration {
 	w := load(ring, at)
 	if !w.full() || w.ahead(lap) != 0 {
 		return 0

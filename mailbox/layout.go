@@ -1,8 +1,7 @@
 package mailbox
 
 import (
-	"sync/atomic"
-
+	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -115,7 +114,7 @@ func (w slotWord) frame() uint32 { return uint32(w & slotFrameMask) }
 func (w slotWord) ahead(lap uint64) int64 {
 	return int64(uint64(w>>slotLapShift)-lap) << slotLapShift >> slotLapShift
 }
-func load(ring []atomic.Uint64, i uint64) slotWord { return slotWord(ring[i].Load()) }
-func swap(ring []atomic.Uint64, i uint64, old, to slotWord) bool {
+func load(ring []word.Word, i uint64) slotWord { return slotWord(ring[i].Load()) }
+func swap(ring []word.Word, i uint64, old, to slotWord) bool {
 	return ring[i].CompareAndSwap(uint64(old), uint64(to))
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/bits"
-	"sync/atomic"
 
+	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -13,7 +13,7 @@ import (
 // restarted or moves to another process; after the mailbox was closed every operation returns ErrStopped.
 type Mailbox struct {
 	hub         *Hub
-	rec, ring   []atomic.Uint64
+	rec, ring   []word.Word
 	mask        uint64
 	shift       uint
 	index       uint32

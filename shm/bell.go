@@ -2,9 +2,8 @@ package shm
 
 import (
 	"math/bits"
-	"sync/atomic"
 
-	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // A process has one doorbell: two bitmaps that say what to look at (mailboxes that are ready or have room, parked calls
@@ -56,16 +55,16 @@ func (s *Segment) Wake(p uint32) {
 	if e := s.process(p); e != nil {
 		bell := halves(&e[procBell])
 		bell[0].Add(1)
-		sys.FutexWake(&bell[0], 1)
+		word.Wake(&bell[0])
 	}
 }
 
 // Listen is the waiter's side of the doorbell of this process. One goroutine uses it.
 type Listen struct {
 	seg   *Segment
-	entry []atomic.Uint64
-	ready []atomic.Uint64
-	bell  *[2]atomic.Uint32
+	entry []word.Word
+	ready []word.Word
+	bell  *[2]word.Half
 }
 
 // Listen returns the doorbell of process p.
@@ -87,7 +86,7 @@ func (l *Listen) Announce() uint32 {
 }
 
 // Sleep waits until the bell is no longer v. It may return early.
-func (l *Listen) Sleep(v uint32) { sys.FutexWait(&l.bell[0], v, -1) }
+func (l *Listen) Sleep(v uint32) { word.Sleep(&l.bell[0], v) }
 
 // Awake says that the waiter looks again.
 func (l *Listen) Awake() { l.bell[1].Store(0) }
@@ -125,7 +124,7 @@ func (l *Listen) Calls(f func(number uint32)) (any bool) {
 	return any
 }
 
-func takeBits(w *atomic.Uint64, f func(bit uint32)) {
+func takeBits(w *word.Word, f func(bit uint32)) {
 	if w.Load() == 0 {
 		return
 	}

@@ -3,8 +3,9 @@ package shm
 import (
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"unicode"
+
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // The directory maps a name to the index of its mailbox: open addressing over xxhash64, one word a slot, and beside it the
@@ -35,7 +36,7 @@ func CheckName(name string) error {
 	return nil
 }
 
-func (s *Segment) nameWord(mailbox uint32, word int) *atomic.Uint64 {
+func (s *Segment) nameWord(mailbox uint32, word int) *word.Word {
 	return &s.names[int(mailbox)*nameRecord/wordSize+word]
 }
 

@@ -3,8 +3,9 @@ package shm
 import (
 	"fmt"
 	"structs"
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // frameHead is the 128 bytes in front of a payload. Whoever holds the frame exclusively writes it; the atomic words may be
@@ -16,21 +17,21 @@ type frameHead struct {
 	kind     uint8
 	attempts uint8
 	reason   Reason
-	caller   atomic.Uint64 // process ID 32 | call number 32; does not change until the frame is free
-	mailbox  atomic.Uint64 // index 32 | incarnation 32
-	body     atomic.Uint64 // index + 1 of the frame with the larger reply, 0 for none
-	method   uint64        // hash of its name and types
-	deadline int64         // machine clock, 0 for none
-	enqueued int64         // machine clock, 0 when not sampled
-	sender   uint32        // mailbox index + 1, 0 when no actor sent it
-	origin   uint32        // the first receiver of a dead letter: mailbox index + 1
-	chain    uint64        // the calls that this one belongs to
-	value    uint64        // 0, or which life of a process holds the value that goes by reference
-	status   uint32        // of a reply
+	caller   word.Word // process ID 32 | call number 32; does not change until the frame is free
+	mailbox  word.Word // index 32 | incarnation 32
+	body     word.Word // index + 1 of the frame with the larger reply, 0 for none
+	method   uint64    // hash of its name and types
+	deadline int64     // machine clock, 0 for none
+	enqueued int64     // machine clock, 0 when not sampled
+	sender   uint32    // mailbox index + 1, 0 when no actor sent it
+	origin   uint32    // the first receiver of a dead letter: mailbox index + 1
+	chain    uint64    // the calls that this one belongs to
+	value    uint64    // 0, or which life of a process holds the value that goes by reference
+	status   uint32    // of a reply
 	_        uint32
 	trace    [TraceBytes]byte
 	_        [7]byte
-	detached atomic.Uint64 // generation that an attached frame gets when it is let go
+	detached word.Word // generation that an attached frame gets when it is let go
 }
 
 // TraceBytes is the size of a trace context: trace ID, span ID, flags.
@@ -42,7 +43,7 @@ var _ = [1]struct{}{}[unsafe.Sizeof(frameHead{})-frameHeader]
 type Frame struct {
 	seg   *Segment
 	head  *frameHead
-	owner *atomic.Uint64
+	owner *word.Word
 	index uint32
 	gen   uint32
 	off   int64 // of the payload
@@ -143,7 +144,7 @@ func (f Frame) SetHeader(h *Header) {
 
 // setWord stores v if it is not there already: an atomic store costs many times a load, and frames are often used again for
 // the same two parties.
-func setWord(w *atomic.Uint64, v uint64) {
+func setWord(w *word.Word, v uint64) {
 	if w.Load() != v {
 		w.Store(v)
 	}

@@ -2,8 +2,9 @@ package shm
 
 import (
 	"encoding/binary"
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // memory is the segment's bytes. This file is the only one that turns an offset into a pointer; it checks bounds and
@@ -11,14 +12,14 @@ import (
 type memory []byte
 
 // words returns n words from byte offset off, as atomics.
-func (m memory) words(off, n int64) []atomic.Uint64 {
+func (m memory) words(off, n int64) []word.Word {
 	if off < 0 || n < 0 || off%wordSize != 0 || n > (int64(len(m))-off)/wordSize {
 		panic("shm: words outside the segment: the geometry was not checked")
 	}
 	if n == 0 {
 		return nil
 	}
-	return unsafe.Slice((*atomic.Uint64)(unsafe.Pointer(&m[off])), n)
+	return unsafe.Slice((*word.Word)(unsafe.Pointer(&m[off])), n)
 }
 
 // bytes returns n bytes from offset off; its capacity ends there.
@@ -35,8 +36,8 @@ func (m memory) frameHead(off int64) *frameHead {
 }
 
 // halves returns the two 32-bit words of one word, in memory order: a futex is 32 bits.
-func halves(w *atomic.Uint64) *[2]atomic.Uint32 {
-	return (*[2]atomic.Uint32)(unsafe.Pointer(w))
+func halves(w *word.Word) *[2]word.Half {
+	return (*[2]word.Half)(unsafe.Pointer(w))
 }
 
 // heapMemory returns size bytes of ordinary memory, page aligned like a mapping. The race detector sees it.

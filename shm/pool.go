@@ -2,7 +2,8 @@ package shm
 
 import (
 	"fmt"
-	"sync"
+
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // Pool hands out frames to one process. It keeps a few of each class that were freed, so that the usual way takes no
@@ -11,7 +12,7 @@ type Pool struct {
 	seg     *Segment
 	self    ProcessID
 	classes [len(classSizes)]struct {
-		sync.Mutex
+		word.Mutex
 		kept []Frame
 		hint int64 // the span where a free frame was found last
 		_    [64]byte

@@ -3,9 +3,9 @@ package shm
 import (
 	"fmt"
 	"os"
-	"sync/atomic"
 
 	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // The process word: life in bits 4..13, the state in bits 0..3.
@@ -38,7 +38,7 @@ func splitProc(w uint64) (life uint32, st ProcessState) {
 	return uint32(w>>procLifeShift) & (1<<lifeBits - 1), ProcessState(w & 15)
 }
 
-func (s *Segment) process(i uint32) []atomic.Uint64 {
+func (s *Segment) process(i uint32) []word.Word {
 	if int64(i) >= s.geo.processes {
 		return nil
 	}

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/internal/word"
 )
 
 // Segment is one mapping of a segment. Its methods may be called from any goroutine.
@@ -25,18 +25,18 @@ type Segment struct {
 	self     uint32      // the owner's entry, in the owner
 	orphans  []ProcessID // of the owner before, that died
 
-	header    []atomic.Uint64
-	processes []atomic.Uint64
-	ready     []atomic.Uint64
-	index     []atomic.Uint64
-	names     []atomic.Uint64
-	mailboxes []atomic.Uint64
-	rings     []atomic.Uint64
-	spans     []atomic.Uint64
-	owners    []atomic.Uint64
+	header    []word.Word
+	processes []word.Word
+	ready     []word.Word
+	index     []word.Word
+	names     []word.Word
+	mailboxes []word.Word
+	rings     []word.Word
+	spans     []word.Word
+	owners    []word.Word
 
 	granted uint32     // the entry after the one granted last
-	mu      sync.Mutex // guards what only the owner writes: directory, process grants
+	mu      word.Mutex // guards what only the owner writes: directory, process grants
 	closed  atomic.Bool
 }
 
@@ -298,7 +298,7 @@ func (s *Segment) text(off int64, n uint64, limit int64) string {
 }
 
 // Mailbox returns the words of mailbox record i, or nil when there is no such record. Package mailbox lays them out.
-func (s *Segment) Mailbox(i uint32) []atomic.Uint64 {
+func (s *Segment) Mailbox(i uint32) []word.Word {
 	if int64(i) >= s.geo.mailboxes {
 		return nil
 	}
@@ -307,7 +307,7 @@ func (s *Segment) Mailbox(i uint32) []atomic.Uint64 {
 }
 
 // RingWords returns n words of ring memory from word at, or nil when they lie outside.
-func (s *Segment) RingWords(at, n uint64) []atomic.Uint64 {
+func (s *Segment) RingWords(at, n uint64) []word.Word {
 	if at > uint64(len(s.rings)) || n > uint64(len(s.rings))-at {
 		return nil
 	}

@@ -57,11 +57,11 @@ var rooms = map[string]room{
 	},
 	"mailbox": {
 		floor: 2,
-		may:   []string{"internal/sys", "shm"},
+		may:   []string{"internal/sys", "internal/word", "shm"},
 	},
 	"shm": {
 		floor:  1,
-		may:    []string{"internal/sys", "github.com/cespare/xxhash/v2"},
+		may:    []string{"internal/sys", "internal/word", "github.com/cespare/xxhash/v2"},
 		unsafe: []string{"memory.go"},
 		pins:   []string{"frame.go"},
 	},
@@ -76,6 +76,10 @@ var rooms = map[string]room{
 	},
 	"internal/shape":   {},
 	"internal/testkit": {},
+	"internal/word": {
+		may:    []string{"internal/sys"},
+		unsafe: []string{"*"},
+	},
 }
 
 // only names the one room of each module from elsewhere that has one.
