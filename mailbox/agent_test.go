@@ -141,6 +141,7 @@ func (a *agent) ops() map[string]func(command) answer {
 		"acker":    a.acker,
 		"above":    a.above,
 		"flood":    a.flood,
+		"play":     a.play,
 		"kept":     func(command) answer { return answer{N: a.hub.Kept()} },
 		"closehub": func(o command) answer { a.hub.Close(ErrSystemEnded); return answer{} },
 	}

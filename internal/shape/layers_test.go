@@ -58,6 +58,7 @@ var rooms = map[string]room{
 	"mailbox": {
 		floor: 2,
 		may:   []string{"internal/sys", "internal/word", "shm"},
+		tests: []string{"github.com/anishathalye/porcupine"},
 	},
 	"shm": {
 		floor:  1,
