@@ -134,7 +134,7 @@ inline take_frame(x) {
 	:: AVAIL(2) -> x = 2
 #endif
 	fi;
-	own[x] = WORD(HELD, me, NEXTGEN(x))
+	own[x] = WORD(HELD, me, NEXTGEN(x)) /* step: frame.hold */
 }
 
 inline cas(x, old, new) {
@@ -145,21 +145,21 @@ inline cas(x, old, new) {
 inline drop_body(x, g0) {
 	if
 	:: d_step { body[x] != 0 && own[body[x] - 1] == WORD(ATTACHED, x, g0) ->
-		own[body[x] - 1] = WORD(FREE, 0, sgen[body[x] - 1] + 1) }
+		own[body[x] - 1] = WORD(FREE, 0, sgen[body[x] - 1] + 1) } /* step: body.drop */
 	:: else
 	fi
 }
 
 inline free_held(x, g0) {
 	drop_body(x, g0);
-	d_step { assert(own[x] == WORD(HELD, me, g0)); own[x] = WORD(FREE, 0, g0 + 1) }
+	d_step { assert(own[x] == WORD(HELD, me, g0)); own[x] = WORD(FREE, 0, g0 + 1) } /* step: frame.free */
 }
 
 /* C6: the bit, then the bell if the waiter announced sleep. */
 inline wake_caller() {
-	callbit = 1;
+	callbit = 1; /* step: bell.call */
 	if
-	:: sleeping -> bell++; futexq = 0
+	:: sleeping -> bell++; futexq = 0 /* step: bell.sleeping, bell.ring, bell.wake */
 	:: !sleeping
 	fi
 }
@@ -168,8 +168,8 @@ inline wake_caller() {
 inline look_at_caller(left, g0) {
 #ifndef MUT_NO_C5
 	if
-	:: !ALIVE(hc) ->
-		cas(f, left, WORD(HELD, me, g0));
+	:: !ALIVE(hc) -> /* step: reply.verdict */
+		cas(f, left, WORD(HELD, me, g0)); /* step: reply.revoke */
 		if :: ok -> free_held(f, g0) :: !ok fi
 	:: ALIVE(hc)
 	fi
@@ -197,12 +197,12 @@ proctype Caller(byte me; byte base; byte calls) {
 		fi;
 		d_step {                                                                /* 2 */
 			assert(own[f] == WORD(HELD, me, g));
-			hcaller[f] = me; hcall[f] = id; body[f] = 0; pay[f] = id
+			hcaller[f] = me; hcall[f] = id; body[f] = 0; pay[f] = id /* step: frame.fill */
 		};
-		d_step { own[f] = WORD(QUEUED, me, g) };                                /* C1 (3) */
-		d_step { slot[tail] = f + 1; tail++; published[id] = 1 };              /* C1 (4 to 8) */
+		d_step { own[f] = WORD(QUEUED, me, g) };                                /* C1 (3) */ /* step: push.queue */
+		d_step { slot[tail] = f + 1; tail++; published[id] = 1 };              /* C1 (4 to 8) */ /* step: push.publish */
 		do
-		:: d_step { w = own[f]; assert(GE(w) == g) };
+		:: d_step { w = own[f]; assert(GE(w) == g) }; /* step: call.watch */
 			if
 			:: w == (WORD(REPLIED, me, g)) ->                               /* C7 */
 				if
@@ -228,7 +228,7 @@ proctype Caller(byte me; byte base; byte calls) {
 #ifdef MUT_LENT_FREED
 				cas(f, w, WORD(FREE, 0, g + 1));
 #else
-				cas(f, w, w | A);
+				cas(f, w, w | A); /* step: call.forget */
 #endif
 				if :: ok -> goto forgotten :: !ok fi
 			:: else ->
@@ -243,7 +243,7 @@ proctype Caller(byte me; byte base; byte calls) {
 #ifdef MUT_W_STORE
 					own[f] = w | W; ok = 1
 #else
-					cas(f, w, w | W)
+					cas(f, w, w | W) /* step: call.waiting */
 #endif
 				fi;
 				if
@@ -261,18 +261,18 @@ giveup:
 			assert(GE(w) == g);
 			if
 			:: ST(w) == QUEUED || ST(w) == SETTLING || ST(w) == LENT ->
-				cas(f, w, (w | A) & ~W);                                /* C9 */
+				cas(f, w, (w | A) & ~W);                                /* C9 */ /* step: call.abandon */
 				if :: ok -> goto forgotten :: !ok -> goto giveup fi
 			:: ST(w) == TAKEN ->
 #ifdef MUT_ABANDON_TAKEN
 				cas(f, w, WORD(HELD, me, g));
 				if :: ok -> goto mine :: !ok -> goto giveup fi
 #else
-				cas(f, w, (w | A) & ~W);                                /* C9 */
+				cas(f, w, (w | A) & ~W);                                /* C9 */ /* step: call.abandon */
 				if :: ok -> goto forgotten :: !ok -> goto giveup fi
 #endif
 			:: ST(w) == DEFERRED ->
-				cas(f, w, WORD(HELD, me, g));                           /* C10 */
+				cas(f, w, WORD(HELD, me, g));                           /* C10 */ /* step: call.take-back */
 				if :: ok -> goto mine :: !ok -> goto giveup fi
 			:: else                                                         /* C11 */
 			fi;
@@ -283,11 +283,11 @@ settled:
 mine:
 		atomic {
 			if
-			:: own[f] = WORD(FREE, 0, g + 1)                                /* C7: free */
+			:: own[f] = WORD(FREE, 0, g + 1)                                /* C7: free */ /* step: frame.free */
 #ifdef MUT_CACHE_GEN
 			:: own[f] = WORD(HELD, me, g); cached = 1; cache[me] = f + 1
 #else
-			:: own[f] = WORD(HELD, me, g + 1); g = g + 1;                   /* C7: cache */
+			:: own[f] = WORD(HELD, me, g + 1); g = g + 1;                   /* C7: cache */ /* step: frame.keep */
 				cached = 1; cache[me] = f + 1
 #endif
 			fi
@@ -307,17 +307,17 @@ proctype Waiter(byte me) {
 	{
 	sleeping = 0;
 	do
-	:: v = bell;                                                                    /* 16 */
-		sleeping = 1;
+	:: v = bell;                                                                    /* 16 */ /* step: waiter.bell */
+		sleeping = 1; /* step: waiter.announce */
 #ifndef MUT_NO_LOOK
-		d_step { got = callbit; callbit = 0 };
-		d_step { got = got || lookall; lookall = 0 };
+		d_step { got = callbit; callbit = 0 }; /* step: waiter.second-look, waiter.call */
+		d_step { got = got || lookall; lookall = 0 }; /* step: waiter.second-look, waiter.everything */
 #endif
 		if
 		:: got -> d_step { got = 0; lwake = 1 }
-		:: !got -> d_step { futexq = (bell == v) }; !futexq
+		:: !got -> d_step { futexq = (bell == v) }; !futexq /* step: waiter.sleep */
 		fi;
-		sleeping = 0;
+		sleeping = 0; /* step: waiter.awake */
 #ifdef MUT_NO_LOOK
 		d_step { got = callbit || lookall; callbit = 0; lookall = 0; if :: got -> lwake = 1 :: else fi; got = 0 };
 #endif
@@ -334,7 +334,7 @@ inline settle(newstate) {
 	:: d_step { w = own[f] };
 		if
 		:: w == WORD(TAKEN, me, g) || w == (WORD(TAKEN, me, g) | W) ->
-			cas(f, w, newstate);                                            /* C4, C15 */
+			cas(f, w, newstate);                                            /* C4, C15 */ /* step: reply.hand */
 			if
 			:: ok ->
 #ifdef MUT_BODY_LATE
@@ -348,16 +348,16 @@ inline settle(newstate) {
 				; own[f] = WORD(FREE, 0, g + 1); break
 #endif
 			fi
-		:: w == (WORD(TAKEN, me, g) | A) ->
-			cas(f, w, WORD(HELD, me, g));                                   /* C12 */
+		:: w == (WORD(TAKEN, me, g) | A) || w == (WORD(TAKEN, me, g) | A | W) ->
+			cas(f, w, WORD(HELD, me, g));                                   /* C12 */ /* step: reply.late */
 			assert(ok); free_held(f, g); break
 		:: ST(w) == LENT && HO(w) == me && GE(w) == g ->                        /* C18 */
 			if
 			:: HAS(w, A) ->
-				cas(f, w, WORD(HELD, me, g));
+				cas(f, w, WORD(HELD, me, g)); /* step: lend.drop */
 				assert(ok); free_held(f, g); break
 			:: !HAS(w, A) ->
-				cas(f, w, WORD(FAILED, hc, g) | R(RE(w)));
+				cas(f, w, WORD(FAILED, hc, g) | R(RE(w))); /* step: lend.fail */
 				if
 				:: ok ->
 #ifndef MUT_C18_NO_C5
@@ -375,9 +375,9 @@ inline settle(newstate) {
 #define MINE(x, g0) ((ST(own[x]) == TAKEN || ST(own[x]) == LENT) && HO(own[x]) == me && GE(own[x]) == g0)
 
 inline attach() {
-	d_step { assert(MINE(f, g) || ST(own[f]) == REPLIED); body[f] = b };
+	d_step { assert(MINE(f, g) || ST(own[f]) == REPLIED); body[f] = b }; /* step: body.name */
 	d_step { assert(own[b - 1] == WORD(HELD, me, GE(own[b - 1])));
-		sgen[b - 1] = GE(own[b - 1]); own[b - 1] = WORD(ATTACHED, f, g) }
+		sgen[b - 1] = GE(own[b - 1]); own[b - 1] = WORD(ATTACHED, f, g) } /* step: body.attach */
 }
 
 /* The reply, in the frame or in a second one. */
@@ -404,14 +404,14 @@ proctype Consumer(byte me; byte before; bool second) {
 	{
 	(before == 0 || mark[before] == GONE);                                          /* a new consumer starts after the sweep */
 	do
-	:: head < NPOS && slot[head] == PASSED -> head++                                /* 11, next life */
+	:: head < NPOS && slot[head] == PASSED -> head++                                /* 11, next life */ /* step: head.skip */
 	:: head < NPOS && slot[head] != EMPTY && slot[head] != PASSED ->
-		f = slot[head] - 1;
+		f = slot[head] - 1; /* step: take.slot */
 #ifdef MUT_EMPTY_FIRST
 		d_step { slot[head] = PASSED; emptied[hcall[f]] = 1 };
 #endif
 		do
-		:: d_step { w = own[f]; g = GE(w) };
+		:: d_step { w = own[f]; g = GE(w) }; /* step: take.owner */
 			if
 			:: ST(w) == QUEUED || (ST(w) == TAKEN && !ALIVE(HO(w))) ->
 #ifdef MUT_C3_HELD
@@ -420,7 +420,7 @@ proctype Consumer(byte me; byte before; bool second) {
 				:: !HAS(w, A) -> cas(f, w, WORD(TAKEN, me, g) | (w & W))
 				fi;
 #else
-				cas(f, w, WORD(TAKEN, me, g) | (w & (A | W)));          /* C2, C3 (9) */
+				cas(f, w, WORD(TAKEN, me, g) | (w & (A | W)));          /* C2, C3 (9) */ /* step: take.take */
 #endif
 				if
 				:: ok -> assert(published[hcall[f]]); break
@@ -441,20 +441,20 @@ stale:
 		fi;
 #endif
 #ifndef MUT_EMPTY_FIRST
-		atomic { slot[head] = PASSED; emptied[hcall[f]] = 1 };                  /* 10 */
+		atomic { slot[head] = PASSED; emptied[hcall[f]] = 1 };                  /* 10 */ /* step: take.empty */
 #endif
-		head++;                                                                 /* 11 */
+		head++;                                                                 /* 11 */ /* step: take.head */
 		if
 		:: HAS(w, A) ->
 #ifndef MUT_C3_HELD
-			d_step { assert(own[f] == (WORD(TAKEN, me, g) | A)); own[f] = WORD(HELD, me, g) };   /* C3 */
+			d_step { assert(ST(own[f]) == TAKEN && HO(own[f]) == me && GE(own[f]) == g && HAS(own[f], A)); own[f] = WORD(HELD, me, g) };   /* C3 */
 #endif
 			if
 			:: own[f] == WORD(HELD, me, g) -> free_held(f, g)
 			:: else                         /* only MUT_C3_HELD comes here */
 			fi
 		:: !HAS(w, A) ->
-			d_step {                                                        /* 13: the handler runs */
+			d_step {                                                        /* 13: the handler runs */ /* step: handler.run */
 				assert(MINE(f, g));
 				hc = hcaller[f]; id = hcall[f];
 #ifndef MUT_HANDLER_FIRST
@@ -475,10 +475,10 @@ stale:
 				:: d_step { w = own[f] };
 					if
 					:: w == WORD(TAKEN, me, g) || w == (WORD(TAKEN, me, g) | W) ->
-						cas(f, w, WORD(DEFERRED, me, g) | (w & W));
+						cas(f, w, WORD(DEFERRED, me, g) | (w & W)); /* step: defer.defer */
 						if
 						:: ok ->
-							tok!f,g,id;
+							tok!f,g,id; /* step: token.carry */
 #if DEFER > 1
 							if :: tok!f,g,id :: skip fi;
 #endif
@@ -490,7 +490,7 @@ stale:
 								:: d_step { w = own[f] };
 									if
 									:: ST(w) == DEFERRED && HO(w) == me && GE(w) == g ->
-										cas(f, w, WORD(HELD, me, g));
+										cas(f, w, WORD(HELD, me, g)); /* step: defer.revoke */
 										if :: ok -> free_held(f, g); break :: !ok fi
 									:: else -> break
 									fi
@@ -527,7 +527,7 @@ proctype Fence(byte me) {
 	:: d_step { w = own[f] };
 		if
 		:: w == WORD(TAKEN, me, g) || w == (WORD(TAKEN, me, g) | W) ->
-			cas(f, w, WORD(LENT, me, g) | R(FENCED));                       /* C16 */
+			cas(f, w, WORD(LENT, me, g) | R(FENCED));                       /* C16 */ /* step: lend.lend */
 			if
 			:: ok -> if :: HAS(w, W) -> wake_caller() :: else fi; break     /* C6 */
 			:: !ok
@@ -556,7 +556,7 @@ proctype Bearer(byte me) {
 		:: d_step { w = own[f] };
 			if
 			:: ST(w) == DEFERRED && GE(w) == g ->
-				d_step { cas(f, w, WORD(TAKEN, me, g) | (w & W)); if :: ok && me == D1 -> dtaken = 1 :: else fi };   /* C14 */
+				d_step { cas(f, w, WORD(TAKEN, me, g) | (w & W)); if :: ok && me == D1 -> dtaken = 1 :: else fi };   /* C14 */ /* step: defer.claim */
 				if
 				:: ok ->
 					d_step { assert(MINE(f, g)); hc = hcaller[f] };
@@ -589,14 +589,20 @@ dropped:
 #define SPARED(x) inring[x]
 #endif
 
-inline must_mark(h) { d_step { CANMARK(h) -> mark[h] = DEAD } }
+inline must_mark(h) { d_step { CANMARK(h) -> mark[h] = DEAD } } /* step: verdict.dead */
+
+/* First the frame, then its body and its word. */
+inline sweep_free() {
+	cas(f, w, WORD(HELD, me, g)); /* step: sweep.free */
+	if :: ok -> free_held(f, g) :: !ok fi
+}
 
 /* A refused CAS: the word changed under the sweep, so it is read and judged again. */
 inline again_unless_ok() {
 #ifdef MUT_SWEEP_ONCE
 	break
 #else
-	if :: ok -> break :: !ok -> w = own[f] fi
+	if :: ok -> break :: !ok -> w = own[f] fi /* step: sweep.judge */
 #endif
 }
 
@@ -613,12 +619,12 @@ proctype Sweeper(byte me) {
 	:: mark[P1] == DEAD || mark[P2] == DEAD || mark[C1] == DEAD || mark[C2] == DEAD || mark[D1] == DEAD ->
 		f = 0;
 		do                                                                      /* Sweep (1) */
-		:: d_step { f < NF -> cand[f] = own[f]; inring[f] = 0; f++ }
+		:: d_step { f < NF -> cand[f] = own[f]; inring[f] = 0; f++ } /* step: sweep.candidate */
 		:: f == NF -> break
 		od;
 		i = 0;
 		do                                                                      /* Sweep (2) */
-		:: d_step { i < NPOS -> if :: slot[i] != EMPTY && slot[i] != PASSED -> inring[slot[i] - 1] = 1 :: else fi; i++ }
+		:: d_step { i < NPOS -> if :: slot[i] != EMPTY && slot[i] != PASSED -> inring[slot[i] - 1] = 1 :: else fi; i++ } /* step: sweep.ring */
 		:: i == NPOS -> break
 		od;
 		f = 0; i = 0;
@@ -629,17 +635,27 @@ proctype Sweeper(byte me) {
 			:: atomic { g = GE(w); hc = hcaller[f] };
 				if
 				:: (ST(w) == HELD || ST(w) == REPLIED || ST(w) == FAILED) && !ALIVE(HO(w)) ->  /* C21 */
-					drop_body(f, g);
-					cas(f, w, WORD(FREE, 0, g + 1));
+					sweep_free();
 					again_unless_ok()
-				:: ST(w) == QUEUED && !ALIVE(HO(w)) && inring[f] && !HAS(w, A) ->               /* C21 */
-					cas(f, w, (w | A) & ~W);
+				:: (ST(w) == QUEUED && inring[f] || ST(w) == TAKEN && SPARED(f)) && !ALIVE(HO(w)) ->   /* C21: it stays, and changes hands */
+					if
+					:: ALIVE(hc) -> cas(f, w, WORD(QUEUED, hc, g) | (w & (A | W))) /* step: sweep.adopt */
+					:: !ALIVE(hc) -> cas(f, w, WORD(QUEUED, me, g) | A | (w & W)) /* step: sweep.adopt */
+					fi;
 					again_unless_ok()
 				:: ST(w) == QUEUED && !ALIVE(HO(w)) && !inring[f] ->                            /* C21 */
-					cas(f, w, WORD(FREE, 0, g + 1));
+					sweep_free();
 					again_unless_ok()
-				:: MUSTSETTLE(w) && !ALIVE(HO(w)) && !SPARED(f) ->
-					cas(f, w, WORD(SETTLING, me, g) | (w & (A | W)));                       /* C19, C20, C22 */
+				:: MUSTSETTLE(w) && !ALIVE(HO(w)) && !SPARED(f) && (HAS(w, A) || !ALIVE(hc)) ->  /* C19, C20, C22 */
+					sweep_free();
+					again_unless_ok()
+#ifndef MUT_TAKEN_LEFT
+				:: ST(w) == TAKEN && ALIVE(HO(w)) && !ALIVE(hc) && !HAS(w, A) ->                /* C21 */
+					cas(f, w, w | A); /* step: sweep.abandon */
+					again_unless_ok()
+#endif
+				:: MUSTSETTLE(w) && !ALIVE(HO(w)) && !SPARED(f) && !HAS(w, A) && ALIVE(hc) ->
+					cas(f, w, WORD(SETTLING, me, g) | (w & (A | W)));                       /* C19, C20, C22 */ /* step: sweep.settle */
 					if
 					:: ok ->
 						drop_body(f, g);
@@ -652,7 +668,7 @@ proctype Sweeper(byte me) {
 								if :: ok -> free_held(f, g); break :: !ok fi
 							:: else ->
 								ww = HAS(w, W);
-								cas(f, w, WORD(FAILED, hc, g) | R(DIED));
+								cas(f, w, WORD(FAILED, hc, g) | R(DIED)); /* step: sweep.fail */
 								if
 								:: ok -> if :: ww -> wake_caller() :: !ww fi; break     /* C6 */
 								:: !ok
@@ -669,19 +685,17 @@ proctype Sweeper(byte me) {
 					fi
 #ifndef MUT_DEFERRED_LEFT
 				:: ST(w) == DEFERRED && ALIVE(HO(w)) && !ALIVE(hc) ->                           /* C21 */
-					cas(f, w, WORD(HELD, me, g));
-					if :: ok -> free_held(f, g) :: !ok fi;
+					sweep_free();
 					again_unless_ok()
 #endif
 				:: ST(w) == LENT && !ALIVE(HO(w)) && (HAS(w, A) || !ALIVE(hc)) ->               /* C20, C22 */
-					drop_body(f, g);
-					cas(f, w, WORD(FREE, 0, g + 1));
+					sweep_free();
 					again_unless_ok()
 				:: ST(w) == LENT && !ALIVE(HO(w)) && !HAS(w, A) && ALIVE(hc) ->                 /* C20 */
-					cas(f, w, WORD(FAILED, hc, g) | R(RE(w)));
+					cas(f, w, WORD(FAILED, hc, g) | R(RE(w))); /* step: sweep.fail */
 					again_unless_ok()
 				:: ST(w) == LENT && ALIVE(HO(w)) && !ALIVE(hc) && !HAS(w, A) ->                 /* C21 */
-					cas(f, w, w | A);
+					cas(f, w, w | A); /* step: sweep.abandon */
 					again_unless_ok()
 				:: else -> break
 				fi
@@ -690,13 +704,13 @@ proctype Sweeper(byte me) {
 		:: f == NF -> f = 0; break
 		od;
 #ifndef MUT_NO_SWEEP_WAKE
-		lookall = 1;                                                            /* Sweep (4) */
+		lookall = 1;                                                            /* Sweep (4) */ /* step: sweep.alarm, bell.everything */
 		bell++;
 		futexq = 0;
 #endif
 		atomic {                                                                /* Sweep (5) */
 			i = 0;
-			do :: i < NH -> if :: mark[i] == DEAD -> mark[i] = GONE :: else fi; i++ :: else -> break od;
+			do :: i < NH -> if :: mark[i] == DEAD -> mark[i] = GONE :: else fi; i++ :: else -> break od; /* step: verdict.gone */
 			i = 0
 		}
 	od
@@ -708,7 +722,7 @@ proctype Sweeper(byte me) {
 
 proctype Killer() {
 	do
-	:: d_step { kp > 0 && !exited[P1] -> exited[P1] = 1; kp-- }
+	:: d_step { kp > 0 && !exited[P1] -> exited[P1] = 1; kp-- } /* step: kernel.kill */
 	:: d_step { kp > 0 && !exited[P2] && mark[P1] == GONE && NCALLS2 > 0 -> exited[P2] = 1; kp-- }
 	:: d_step { kc > 0 && !exited[C1] -> exited[C1] = 1; kc-- }
 	:: d_step { kc > 0 && !exited[C2] && mark[C1] == GONE && KC > 0 -> exited[C2] = 1; kc-- }

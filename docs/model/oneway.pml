@@ -45,6 +45,7 @@
 #define HELD 1
 #define QUEUED 2
 #define TAKEN 3
+#define SETTLING 4
 #define ST(w) ((w) & 15)
 #define HO(w) (((w) >> 4) & 15)
 #define GE(w) ((w) >> 8)
@@ -103,7 +104,7 @@ inline cas_slot(p, old, new) {
 /* The bell of process h: only if its waiter announced sleep. */
 inline ring(h) {
 	if
-	:: sleeping[h] -> bell[h]++; futexq[h] = 0
+	:: sleeping[h] -> bell[h]++; futexq[h] = 0 /* step: bell.sleeping, bell.ring, bell.wake */
 	:: !sleeping[h]
 	fi
 }
@@ -117,21 +118,21 @@ proctype Waiter(byte me) {
 	do
 	::
 #ifndef MUT_BELL_LATE
-		v = bell[me];                                                   /* 16 */
+		v = bell[me];                                                   /* 16 */ /* step: waiter.bell */
 #endif
-		sleeping[me] = 1;
+		sleeping[me] = 1; /* step: waiter.announce */
 #ifndef MUT_NO_LOOK_16
-		d_step { got = ready[me]; ready[me] = 0 };
-		d_step { got = got || lookall[me]; lookall[me] = 0 };
+		d_step { got = ready[me]; ready[me] = 0 }; /* step: waiter.second-look, waiter.ready */
+		d_step { got = got || lookall[me]; lookall[me] = 0 }; /* step: waiter.second-look, waiter.everything */
 #endif
 #ifdef MUT_BELL_LATE
 		v = bell[me];
 #endif
 		if
 		:: got -> d_step { got = 0; lwake[me] = 1 }
-		:: !got -> d_step { futexq[me] = (bell[me] == v) }; !futexq[me]
+		:: !got -> d_step { futexq[me] = (bell[me] == v) }; !futexq[me] /* step: waiter.sleep */
 		fi;
-		sleeping[me] = 0;
+		sleeping[me] = 0; /* step: waiter.awake */
 #ifdef MUT_NO_LOOK_16
 		d_step { got = ready[me] || lookall[me]; ready[me] = 0; lookall[me] = 0;
 			if :: got -> lwake[me] = 1 :: else fi; got = 0 };
@@ -161,24 +162,24 @@ proctype Sender(byte me) {
 			:: ST(own[3]) == FREE -> f = 3
 #endif
 			fi;
-			g = GE(own[f]); own[f] = WORD(HELD, me, g);
+			g = GE(own[f]); own[f] = WORD(HELD, me, g); /* step: frame.hold */
 			n++; id = (me - 1) * NMSG + n; addr = 1;
 #if REOPEN
 			if :: addr = 2 :: skip fi
 #endif
 		};
-		d_step { assert(own[f] == WORD(HELD, me, g)); hmb[f] = 1; hinc[f] = addr; hreason[f] = 0; hmsg[f] = id };      /* 2 */
+		d_step { assert(own[f] == WORD(HELD, me, g)); hmb[f] = 1; hinc[f] = addr; hreason[f] = 0; hmsg[f] = id };      /* 2 */ /* step: frame.fill */
 queue:
-		atomic { assert(own[f] == WORD(HELD, me, g)); own[f] = WORD(QUEUED, me, g) };           /* 3 */
+		atomic { assert(own[f] == WORD(HELD, me, g)); own[f] = WORD(QUEUED, me, g) };           /* 3 */ /* step: push.queue */
 		do
 		::
 #ifdef MUT_STATE_FIRST
 			open = (!closed && inc == addr);
 #endif
-			t = tail;                                               /* 4 */
-			w = slot[t % N];
+			t = tail;                                               /* 4 */ /* step: push.tail */
+			w = slot[t % N]; /* step: push.slot */
 #ifndef MUT_STATE_FIRST
-			open = (!closed && inc == addr);                                         /* 5 */
+			open = (!closed && inc == addr);                                         /* 5 */ /* step: push.state */
 #endif
 			if
 			:: !open -> goto refused
@@ -186,15 +187,15 @@ queue:
 			fi;
 			if
 			:: w == EMPTYW(t / N) ->                                /* 6 */
-				d_step { cas_slot(t, w, FULLW(t / N, f)); if :: ok -> published[id] = 1 :: else fi };
+				d_step { cas_slot(t, w, FULLW(t / N, f)); if :: ok -> published[id] = 1 :: else fi }; /* step: push.publish */
 				if :: ok -> break :: !ok fi
 			:: LAP(w) < t / N ->                                    /* 6: full */
-				cas(f, WORD(QUEUED, me, g), WORD(HELD, me, g)); assert(ok);
+				cas(f, WORD(QUEUED, me, g), WORD(HELD, me, g)); assert(ok); /* step: push.refused */
 #if ROOM
-				room = room | (1 << me);
+				room = room | (1 << me); /* step: room.bit */
 #ifndef MUT_ROOM_NO_LOOK
 				if
-				:: slot[t % N] != w -> goto queue
+				:: slot[t % N] != w -> goto queue /* step: room.second-look */
 				:: slot[t % N] == w
 				fi;
 #endif
@@ -204,29 +205,29 @@ queue:
 				goto unsent
 #endif
 			:: else ->                                              /* 6: tail lags */
-				d_step { if :: tail == t -> tail = t + 1 :: else fi }
+				d_step { if :: tail == t -> tail = t + 1 :: else fi } /* step: push.help */
 			fi
 		od;
-		atomic { if :: tail == t -> tail = t + 1 :: else fi };         /* 7 */
+		atomic { if :: tail == t -> tail = t + 1 :: else fi };         /* 7 */ /* step: push.advance */
 #if PARK
 		do                                                              /* 8 */
-		:: c = cword * 2 + cparked;
+		:: c = cword * 2 + cparked; /* step: signal.look */
 			if
-			:: c % 2 == 1 -> ready[c / 2] = 1; ring(c / 2)
+			:: c % 2 == 1 -> ready[c / 2] = 1; ring(c / 2) /* step: bell.ready */
 			:: c % 2 == 0
 			fi;
 #ifdef MUT_NO_RELOAD_8
 			break
 #else
-			if :: cword == c / 2 -> break :: cword != c / 2 fi
+			if :: cword == c / 2 -> break :: cword != c / 2 fi /* step: signal.again */
 #endif
 		od;
 #endif
 		goto next;
 refused:                                                                        /* 5: closed */
-		cas(f, WORD(QUEUED, me, g), WORD(HELD, me, g)); assert(ok);
+		cas(f, WORD(QUEUED, me, g), WORD(HELD, me, g)); assert(ok); /* step: push.refused */
 unsent:
-		atomic { own[f] = WORD(FREE, 0, g + 1); rejected[id] = 1 };
+		atomic { own[f] = WORD(FREE, 0, g + 1); rejected[id] = 1 }; /* step: frame.free */
 next:
 		atomic { f = 0; g = 0; id = 0; t = 0; w = 0; c = 0; addr = 0; ok = 0; open = 0 }
 	od;
@@ -239,10 +240,10 @@ next:
 /* 9: takes the frame of a full slot w. ok says whether the frame was this mailbox's. */
 inline take(w0) {
 	do
-	:: d_step { f = FRAME(w0); o = own[f]; g = GE(o) };
+	:: d_step { f = FRAME(w0); o = own[f]; g = GE(o) }; /* step: take.owner */
 		if
 		:: hmb[f] == 1 && (ST(o) == QUEUED || (ST(o) == TAKEN && !ALIVE(HO(o)))) ->
-			cas(f, o, WORD(TAKEN, me, g));
+			cas(f, o, WORD(TAKEN, me, g)); /* step: take.take */
 			if :: ok -> assert(published[hmsg[f]] && hinc[f] == inc); break :: !ok fi
 		:: else ->
 #ifndef MUT_CLOSE_SETTLE_FIRST
@@ -259,11 +260,11 @@ inline take(w0) {
 inline give_room() {
 #if ROOM
 	if
-	:: room != 0 ->
+	:: room != 0 -> /* step: room.look */
 #ifdef MUT_ROOM_LATE
 		rb = room;
 #else
-		d_step { rb = room; room = 0 };
+		d_step { rb = room; room = 0 }; /* step: room.clear */
 #endif
 		if :: rb & (1 << P1) -> wake_for_room(P1) :: else fi;
 #if NP > 1
@@ -281,16 +282,20 @@ inline give_room() {
 }
 inline wake_for_room(h) {
 #ifndef MUT_ROOM_BARE_BELL
-	lookall[h] = 1;
+	ready[h] = 1; /* step: bell.ready */
 #endif
 	ring(h)
 }
 
 /* The holder of a message turns it into a dead letter. */
 inline bury() {
-	d_step { assert(own[f] == WORD(TAKEN, me, g)); hreason[f] = 1; hmb[f] = 2; owed[hmsg[f]] = 1 };
-	d_step { assert(own[f] == WORD(TAKEN, me, g)); own[f] = WORD(QUEUED, me, g) };
-	d_step { dslot[dtail] = f + 1; dtail++ }
+	d_step { assert(own[f] == WORD(TAKEN, me, g)); own[f] = WORD(SETTLING, me, g) }; /* step: letter.settling */
+	letter()
+}
+inline letter() {
+	d_step { assert(own[f] == WORD(SETTLING, me, g)); hreason[f] = 1; hmb[f] = 2; owed[hmsg[f]] = 1 }; /* step: letter.header */
+	d_step { assert(own[f] == WORD(SETTLING, me, g)); own[f] = WORD(QUEUED, me, g) }; /* step: letter.queue */
+	d_step { dslot[dtail] = f + 1; dtail++ } /* step: letter.publish */
 }
 
 /* ---- the consumer, and the closer ---- */
@@ -298,7 +303,7 @@ proctype Consumer(byte me; byte before) {
 	byte f, g, w, h, i, rb; short o; bool ok;
 	{
 	(before == 0 || mark[before] == GONE);                                  /* a new consumer starts after the sweep */
-	d_step { cword = me; cparked = 0 };
+	d_step { cword = me; cparked = 0 }; /* step: park.owner */
 	if
 	:: closed -> goto close                                                 /* a close that was cut off is begun again */
 	:: CLOSE == 2 && before != 0 -> goto close
@@ -306,13 +311,13 @@ proctype Consumer(byte me; byte before) {
 	fi;
 serve:
 	do
-	:: w = slot[head % N];
+	:: w = slot[head % N]; /* step: take.slot */
 		if
 		:: LAP(w) > head / N ->                                         /* 11, next life */
 #ifdef MUT_TRUST_HEAD
 			false
 #else
-			head++
+			head++ /* step: head.skip */
 #endif
 		:: w == EMPTYW(head / N) ->
 			if
@@ -320,17 +325,17 @@ serve:
 			:: skip
 			fi;
 #if PARK
-			cparked = 1;                                            /* 15 */
+			cparked = 1;                                            /* 15 */ /* step: park.announce */
 #ifdef MUT_NO_LOOK_15
 			ok = 1;
 #else
-			ok = (slot[head % N] == w);
+			ok = (slot[head % N] == w); /* step: park.second-look */
 #endif
 			if
 			:: ok -> atomic { lwake[me] -> lwake[me] = 0 }
 			:: !ok
 			fi;
-			cparked = 0
+			cparked = 0 /* step: park.end */
 #else
 			slot[head % N] != w
 #endif
@@ -344,9 +349,9 @@ serve:
 			take(w);
 #else
 			take(w);                                                /* 9 */
-			atomic { assert(slot[head % N] == w); slot[head % N] = EMPTYW(head / N + 1) };          /* 10 */
+			atomic { assert(slot[head % N] == w); slot[head % N] = EMPTYW(head / N + 1) };          /* 10 */ /* step: take.empty */
 #endif
-			head++;                                                 /* 11 */
+			head++;                                                 /* 11 */ /* step: take.head */
 			give_room();                                            /* 12 */
 			if
 			:: ok ->
@@ -355,10 +360,10 @@ serve:
 					assert(!delivered[hmsg[f]] && !buried[hmsg[f]]);
 					assert(last[(hmsg[f] - 1) / NMSG] < hmsg[f]);          /* order per sender */
 					last[(hmsg[f] - 1) / NMSG] = hmsg[f];
-					delivered[hmsg[f]] = 1; indoubt[hmsg[f]] = 1
+					delivered[hmsg[f]] = 1; indoubt[hmsg[f]] = 1 /* step: handler.run */
 				};
 				if
-				:: atomic { own[f] = WORD(FREE, 0, g + 1); indoubt[hmsg[f]] = 0 }       /* 14 */
+				:: atomic { own[f] = WORD(FREE, 0, g + 1); indoubt[hmsg[f]] = 0 }       /* 14 */ /* step: frame.free */
 				:: PANIC -> bury()
 				fi
 			:: !ok
@@ -368,11 +373,11 @@ serve:
 		atomic { f = 0; g = 0; w = 0; o = 0; ok = 0 }
 	od;
 close:
-	closed = 1;
+	closed = 1; /* step: close.state */
 	i = 0;
 #ifndef MUT_CLOSE_NO_SKIP
 	do                                                                      /* 11, next life */
-	:: i < N && LAP(slot[head % N]) > head / N -> head++; i++
+	:: i < N && LAP(slot[head % N]) > head / N -> head++; i++ /* step: head.skip */
 	:: else -> break
 	od;
 #endif
@@ -380,11 +385,11 @@ close:
 	do
 	:: i == N -> break
 	:: i < N ->
-		w = slot[(h + i) % N];
+		w = slot[(h + i) % N]; /* step: close.slot */
 		if
 		:: LAP(w) > (h + i) / N -> i++
 		:: w == EMPTYW((h + i) / N) ->
-			cas_slot(h + i, w, EMPTYW((h + i) / N + 1));
+			cas_slot(h + i, w, EMPTYW((h + i) / N + 1)); /* step: close.empty */
 			if :: ok -> i++ :: !ok fi
 		:: ISFULL(w) && LAP(w) == (h + i) / N ->
 			take(w);                                                /* 9 */
@@ -392,21 +397,21 @@ close:
 			if :: ok -> bury() :: !ok fi;
 			atomic { assert(slot[(h + i) % N] == w); slot[(h + i) % N] = EMPTYW((h + i) / N + 1) };
 #else
-			atomic { assert(slot[(h + i) % N] == w); slot[(h + i) % N] = EMPTYW((h + i) / N + 1) };  /* 10 */
+			atomic { assert(slot[(h + i) % N] == w); slot[(h + i) % N] = EMPTYW((h + i) / N + 1) };  /* 10 */ /* step: close.empty */
 			bury();
 #endif
 			i++
 		:: else -> assert(false)
 		fi
 	od;
-	head = h + N;
-	tail = h + N;
+	tail = h + N; /* step: close.tail */
+	head = h + N; /* step: close.head */
 #ifndef MUT_CLOSE_NO_ROOM
 	give_room();                                                            /* 12 */
 #endif
 #if REOPEN
 	if
-	:: inc == 1 -> atomic { closed = 0; inc = 2; i = 0; h = 0; f = 0; g = 0; w = 0; o = 0; ok = 0 }; goto serve
+	:: inc == 1 -> atomic { closed = 0; inc = 2; i = 0; h = 0; f = 0; g = 0; w = 0; o = 0; ok = 0 }; goto serve /* step: close.reopen */
 	:: skip
 	fi;
 #endif
@@ -438,7 +443,7 @@ proctype Undertaker(byte me) {
 
 /* ---- the sweeper ---- */
 #define CANMARK(h) (exited[h] && thr[h] == 0 && mark[h] == LIVE)
-inline must_mark(h) { d_step { CANMARK(h) -> mark[h] = DEAD } }
+inline must_mark(h) { d_step { CANMARK(h) -> mark[h] = DEAD } } /* step: verdict.dead */
 
 #ifdef MUT_NO_RINGS
 #define SPARED(x) false
@@ -452,6 +457,11 @@ inline must_mark(h) { d_step { CANMARK(h) -> mark[h] = DEAD } }
 #define wake_all(h) lookall[h] = 1; bell[h]++; futexq[h] = 0
 #endif
 
+inline sweep_free() {
+	cas(f, o, WORD(HELD, me, g)); /* step: sweep.free */
+	if :: ok -> own[f] = WORD(FREE, 0, g + 1) :: !ok fi /* step: frame.free */
+}
+
 proctype Sweeper(byte me) {
 	byte f, g, i; short o; short cand[NF]; bool inring[NF], ok;
 	{
@@ -463,12 +473,12 @@ proctype Sweeper(byte me) {
 	:: mark[P1] == DEAD || mark[C1] == DEAD || mark[C2] == DEAD ->
 		f = 0;
 		do                                                              /* Sweep (1) */
-		:: d_step { f < NF -> cand[f] = own[f]; inring[f] = 0; f++ }
+		:: d_step { f < NF -> cand[f] = own[f]; inring[f] = 0; f++ } /* step: sweep.candidate */
 		:: f == NF -> break
 		od;
 		i = 0;
 		do                                                              /* Sweep (2) */
-		:: d_step { i < N -> if :: ISFULL(slot[i]) -> inring[FRAME(slot[i])] = 1 :: else fi; i++ }
+		:: d_step { i < N -> if :: ISFULL(slot[i]) -> inring[FRAME(slot[i])] = 1 :: else fi; i++ } /* step: sweep.ring */
 		:: d_step { i >= N && i < N + NDL -> if :: dslot[i - N] != 0 && dslot[i - N] != PASSED -> inring[dslot[i - N] - 1] = 1 :: else fi; i++ }
 		:: i == N + NDL -> break
 		od;
@@ -477,24 +487,25 @@ proctype Sweeper(byte me) {
 		:: f < NF ->
 			o = cand[f]; g = GE(o);
 			if
-			:: ST(o) == HELD && !ALIVE(HO(o)) -> cas(f, o, WORD(FREE, 0, g + 1))
+			:: ST(o) == HELD && !ALIVE(HO(o)) -> sweep_free()
+			:: (ST(o) == QUEUED || ST(o) == TAKEN) && !ALIVE(HO(o)) && SPARED(f) ->         /* it stays, and changes hands */
+				cas(f, o, WORD(QUEUED, me, g)) /* step: sweep.adopt */
 			:: ST(o) == QUEUED && !ALIVE(HO(o)) && !SPARED(f) ->
 				if
 #ifndef MUT_DL_FREED
 				:: hreason[f] && hmb[f] == 2 ->         /* accepted once: published again */
 #ifdef MUT_DL_NO_CAS
-					ok = 1;
+					d_step { dslot[dtail] = f + 1; dtail++ }
 #else
-					cas(f, o, WORD(QUEUED, me, g));
+					cas(f, o, WORD(SETTLING, me, g)); /* step: sweep.rebury */
+					if :: ok -> letter() :: !ok fi
 #endif
-					if :: ok -> d_step { dslot[dtail] = f + 1; dtail++ } :: !ok fi
 #endif
-				:: else -> cas(f, o, WORD(FREE, 0, g + 1))
+				:: else -> sweep_free()
 				fi
-			:: ST(o) == TAKEN && !ALIVE(HO(o)) && !SPARED(f) ->
-				d_step { if :: own[f] == o -> hreason[f] = 1; hmb[f] = 2; owed[hmsg[f]] = 1 :: else fi };
-				cas(f, o, WORD(QUEUED, me, g));
-				if :: ok -> d_step { dslot[dtail] = f + 1; dtail++ } :: !ok fi
+			:: (ST(o) == TAKEN && !SPARED(f) || ST(o) == SETTLING) && !ALIVE(HO(o)) ->
+				cas(f, o, WORD(SETTLING, me, g)); /* step: sweep.settle */
+				if :: ok -> letter() :: !ok fi
 			:: else
 			fi;
 			atomic { cand[f] = 0; inring[f] = 0; f++; o = 0; g = 0; ok = 0 }
@@ -502,7 +513,7 @@ proctype Sweeper(byte me) {
 		od;
 #ifndef MUT_SWEEP_NO_WAKE
 #if PARK                                                                        /* Sweep (4) */
-		wake_all(C1);
+		wake_all(C1); /* step: sweep.alarm, bell.everything */
 #if KC > 0
 		wake_all(C2);
 #endif
@@ -519,7 +530,7 @@ proctype Sweeper(byte me) {
 #endif
 		atomic {                                                        /* Sweep (5) */
 			i = 0;
-			do :: i < NH -> if :: mark[i] == DEAD -> mark[i] = GONE :: else fi; i++ :: else -> break od;
+			do :: i < NH -> if :: mark[i] == DEAD -> mark[i] = GONE :: else fi; i++ :: else -> break od; /* step: verdict.gone */
 			i = 0
 		}
 	od
@@ -531,7 +542,7 @@ proctype Sweeper(byte me) {
 
 proctype Killer() {
 	do
-	:: d_step { kp > 0 && !exited[P1] -> exited[P1] = 1; kp-- }
+	:: d_step { kp > 0 && !exited[P1] -> exited[P1] = 1; kp-- } /* step: kernel.kill */
 	:: d_step { kc > 0 && !exited[C1] -> exited[C1] = 1; kc-- }
 	:: d_step { kc > 0 && !exited[C2] && mark[C1] == GONE -> exited[C2] = 1; kc-- }
 	:: d_step { ks > 0 -> exited[S1] = 1; ks-- }
