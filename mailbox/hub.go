@@ -104,12 +104,24 @@ func (h *Hub) listen(l *shm.Listen) {
 		any = l.Calls(h.calls.wake) || any
 		return l.Ready(h.wakeHosted) || any
 	}
+	h.attend(l, look)
+}
+
+// doorbell is what attend sleeps on: shm.Listen.
+type doorbell interface {
+	Announce() (bell uint32)
+	Sleep(bell uint32)
+	Awake()
+}
+
+// attend looks, and sleeps while there is nothing, until the hub is closed.
+func (h *Hub) attend(l doorbell, look func() (any bool)) {
 	for h.Err() == nil {
 		if look() {
 			continue
 		}
 		v := l.Announce()
-		if !look() && h.Err() == nil {
+		if !look() && h.Err() == nil { // step: waiter.second-look
 			// The sleep holds this thread's P until the scheduler takes it away: let everything runnable go first.
 			runtime.Gosched()
 			l.Sleep(v)
