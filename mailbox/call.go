@@ -69,7 +69,7 @@ func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (
 		h.spin(func() bool { return !pending(f, f.Owner()) })
 	}
 	for {
-		w := f.Owner() // sync: reply
+		w := f.Owner() // sync: reply; step: call.watch
 		if !pending(f, w) {
 			r, err, ended := h.ended(f, w)
 			if ended {
@@ -77,7 +77,7 @@ func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (
 			}
 			continue
 		}
-		if !w.Has(shm.Waiting) && !f.Move(w, w.With(shm.Waiting)) { // sync: call
+		if !w.Has(shm.Waiting) && !f.Move(w, w.With(shm.Waiting)) { // sync: call; step: call.waiting
 			continue
 		}
 		select {
@@ -123,7 +123,7 @@ func (h *Hub) ended(f shm.Frame, w shm.Owner) (r Reply, err error, ended bool) {
 		h.drop(f)
 		return r, fail, true
 	case st == shm.Lent:
-		if !f.Move(w, w.With(shm.Abandoned)) {
+		if !f.Move(w, w.With(shm.Abandoned)) { // step: call.forget
 			return r, nil, false // the borrower came back just now
 		}
 		return r, &Failure{Reason: w.Reason()}, true
@@ -156,11 +156,11 @@ func (h *Hub) giveUp(f shm.Frame) bool {
 		case !pending(f, w):
 			return false
 		case w.State() == shm.Deferred:
-			if f.Move(w, f.Word(h.self, shm.Held)) {
+			if f.Move(w, f.Word(h.self, shm.Held)) { // step: call.take-back
 				h.drop(f)
 				return true
 			}
-		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):
+		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)): // step: call.abandon
 			return true
 		}
 	}

@@ -16,7 +16,7 @@ func (m *Message) Bury(why shm.Reason, v any) {
 	m.dropBody()
 	h, f, origin := m.hub, m.Frame, m.Header.Mailbox
 	// Settling, not held: if this process dies now, the sweep buries it.
-	if !f.Move(f.Word(h.self, shm.Taken), f.Word(h.self, shm.Settling)) {
+	if !f.Move(f.Word(h.self, shm.Taken), f.Word(h.self, shm.Settling)) { // step: letter.settling
 		m.giveBack()
 		return
 	}
@@ -48,8 +48,8 @@ func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
 		return
 	}
 	f.SetLetter(why, origin)
-	f.SetTo(letters.index, letters.incarnation)
-	f.Set(f.Word(h.self, shm.Queued))
+	f.SetTo(letters.index, letters.incarnation) // step: letter.header
+	f.Set(f.Word(h.self, shm.Queued))           // step: letter.queue
 	if err := letters.push(f.Index()); err != nil {
 		h.seg.Count(shm.DroppedLetters)
 		f.Set(f.Word(h.self, shm.Held))

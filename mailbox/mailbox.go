@@ -90,7 +90,7 @@ func (h *Hub) Create(name string, capacity int, kind uint64) (*Mailbox, error) {
 		h.closed[size] = append(h.closed[size], i)
 		return nil, err
 	}
-	m.rec[recState].Store(uint64(makeState(m.incarnation, 0, stateOpen)))
+	m.rec[recState].Store(uint64(makeState(m.incarnation, 0, stateOpen))) // step: close.reopen
 	return m, nil
 }
 
@@ -149,7 +149,7 @@ func (m *Mailbox) end(why shm.Reason) bool {
 		if w.incarnation() != m.incarnation || !w.open() {
 			return false
 		}
-		if m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) {
+		if m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) { // step: close.state
 			break // refused by a next life that began at the same moment
 		}
 	}
@@ -171,7 +171,7 @@ func (m *Mailbox) seal(why shm.Reason) {
 		pos := head + i
 		lap := pos >> m.shift
 		for range sealTries {
-			w := load(m.ring, pos&m.mask)
+			w := load(m.ring, pos&m.mask) // step: close.slot
 			if w.ahead(lap) != 0 {
 				break // already sealed by a closer that was cut off
 			}
@@ -180,14 +180,14 @@ func (m *Mailbox) seal(why shm.Reason) {
 			if w.full() {
 				held, f = m.take(w.frame())
 			}
-			if swap(m.ring, pos&m.mask, w, emptySlot(lap+1)) {
+			if swap(m.ring, pos&m.mask, w, emptySlot(lap+1)) { // step: close.empty
 				m.reject(held, f, why)
 				break
 			}
 		}
 	}
-	m.rec[recTail].Store(head + m.mask + 1)
-	m.rec[recHead].Store(head + m.mask + 1)
+	m.rec[recTail].Store(head + m.mask + 1) // step: close.tail
+	m.rec[recHead].Store(head + m.mask + 1) // step: close.head
 }
 
 // sealTries is how often a slot is looked at while senders fill it; two are enough, since a slot fills once a lap.

@@ -141,7 +141,7 @@ func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
 			return ErrReplied
 		}
 		if w.Has(shm.Abandoned) {
-			if f.Move(w, f.Word(h.self, shm.Held)) {
+			if f.Move(w, f.Word(h.self, shm.Held)) { // step: reply.late
 				h.pool.Put(f)
 				return ErrReplied
 			}
@@ -150,7 +150,7 @@ func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
 		end := f.Word(m.Header.Caller, to).With(shm.IsCall | flags).Because(why)
 		h.unblock(&m.Header)
 		h.order.leaves(f)
-		if f.Move(w, end) { // sync: reply
+		if f.Move(w, end) { // sync: reply; step: reply.hand
 			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 		}
 	}
@@ -172,8 +172,8 @@ func (h *Hub) unblock(head *shm.Header) {
 // process entry, so that a caller's death is seen by this side or by the sweep.
 func (h *Hub) handOver(f shm.Frame, end shm.Owner, call uint32, waiting bool) error {
 	p := end.Holder()
-	if !h.seg.Alive(p) { // sync: verdict
-		if f.Move(end, f.Word(h.self, shm.Held)) {
+	if !h.seg.Alive(p) { // sync: verdict; step: reply.verdict
+		if f.Move(end, f.Word(h.self, shm.Held)) { // step: reply.revoke
 			h.pool.Put(f)
 		}
 		return ErrReplied
@@ -233,7 +233,7 @@ func (m *Message) Lend(why shm.Reason) {
 		}
 		h.unblock(&m.Header)
 		h.order.leaves(f)
-		if f.Move(w, to) {
+		if f.Move(w, to) { // step: lend.lend
 			if w.Has(shm.IsCall | shm.Waiting) {
 				h.wakeCaller(m.Header.Caller, m.Header.Call)
 			}
@@ -258,14 +258,14 @@ func (m *Message) giveBack() {
 			return
 		}
 		if w.Has(shm.Abandoned) {
-			if f.Move(w, f.Word(h.self, shm.Held)) {
+			if f.Move(w, f.Word(h.self, shm.Held)) { // step: lend.drop
 				h.drop(f)
 				return
 			}
 			continue
 		}
 		end := f.Word(m.Header.Caller, shm.Failed).With(shm.IsCall).Because(w.Reason())
-		if f.Move(w, end) {
+		if f.Move(w, end) { // step: lend.fail
 			_ = h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 			return
 		}
@@ -301,12 +301,12 @@ func (m *Message) Defer() error {
 		}
 		put := w.To(h.self, shm.Deferred)
 		h.order.leaves(f)
-		if !f.Move(w, put) {
+		if !f.Move(w, put) { // step: defer.defer
 			continue
 		}
 		h.unblock(&m.Header) // this actor goes on, and another may answer
 		// As when a frame is handed over: the sweep of a dead caller may have passed before it was deferred.
-		if !h.seg.Alive(m.Header.Caller) && f.Move(put, f.Word(h.self, shm.Held)) {
+		if !h.seg.Alive(m.Header.Caller) && f.Move(put, f.Word(h.self, shm.Held)) { // step: defer.revoke
 			h.drop(f)
 			break
 		}
@@ -336,7 +336,7 @@ func (h *Hub) Claim(t Token) (Message, error) {
 		if w.Generation() != t.Generation || f.Generation() != t.Generation || w.State() != shm.Deferred {
 			break
 		}
-		if f.Move(w, w.To(h.self, shm.Taken)) {
+		if f.Move(w, w.To(h.self, shm.Taken)) { // step: defer.claim
 			h.order.came(f)
 			return Message{hub: h, Frame: f, Header: f.Header()}, nil
 		}

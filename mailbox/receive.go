@@ -27,7 +27,7 @@ func (m *Mailbox) Receiver() *Receiver {
 	m.rec[recWaitsFor].Store(0)
 	m.rec[recControl].Store(uint64(makeControl(m.incarnation))) // without the orders to the one before
 	m.rec[recSince].Store(0)
-	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring
+	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring; step: park.owner
 	r.head = m.recoverHead()
 	m.rec[recHead].Store(r.head)
 	m.hub.host(r)
@@ -39,7 +39,7 @@ func (m *Mailbox) Receiver() *Receiver {
 func (m *Mailbox) recoverHead() uint64 {
 	head := m.rec[recHead].Load()
 	for range m.mask + 1 {
-		if load(m.ring, head&m.mask).ahead(head>>m.shift) <= 0 {
+		if load(m.ring, head&m.mask).ahead(head>>m.shift) <= 0 { // step: head.skip
 			break
 		}
 		head++
@@ -67,17 +67,17 @@ func (r *Receiver) Bits() uint64 {
 func (r *Receiver) TryReceive() (msg Message, ok bool) {
 	for range r.mask + 1 + pushTries {
 		lap := r.head >> r.shift
-		w := load(r.ring, r.head&r.mask) // sync: publish
+		w := load(r.ring, r.head&r.mask) // sync: publish; step: take.slot
 		if !w.full() || w.ahead(lap) != 0 {
 			return msg, false
 		}
 		taken, f := r.take(w.frame())
-		if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) {
+		if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) { // step: take.empty
 			// Only the holder of this right empties slots: the word was scribbled over. The message in hand is good.
 			r.rec[recStale].Add(1)
 		}
 		r.head++
-		r.rec[recHead].Store(r.head)
+		r.rec[recHead].Store(r.head) // step: take.head
 		r.makeRoom()
 		switch taken {
 		case takenMessage:
@@ -112,7 +112,7 @@ func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
 		return takenNothing, f
 	}
 	for range ownerTries {
-		w := f.Owner()
+		w := f.Owner() // step: take.owner
 		st := w.State()
 		again := st == shm.Taken && !m.hub.seg.Alive(w.Holder()) // taken by a life that died before it emptied the slot
 		if box, inc := f.To(); w.Generation() != f.Generation() || box != m.index || inc != m.incarnation || (st != shm.Queued && !again) {
@@ -120,7 +120,7 @@ func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
 		}
 		// Abandoned or not, it is taken before its slot is emptied: a frame that is freed while a full slot names it could
 		// be received before it was sent again.
-		if !f.Move(w, w.To(m.hub.self, shm.Taken)) {
+		if !f.Move(w, w.To(m.hub.self, shm.Taken)) { // step: take.take
 			continue
 		}
 		m.hub.order.came(f)
@@ -137,13 +137,13 @@ const ownerTries = 8
 
 // makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
 func (r *Receiver) makeRoom() {
-	if r.rec[recRoom].Load() != 0 { // sync: room
+	if r.rec[recRoom].Load() != 0 { // sync: room; step: room.look
 		r.wakeRoom()
 	}
 }
 
 func (m *Mailbox) wakeRoom() {
-	set := m.rec[recRoom].Swap(0)
+	set := m.rec[recRoom].Swap(0) // step: room.clear
 	for p := uint32(0); set != 0 && int(p) < m.hub.seg.Processes(); p++ {
 		if set>>(p%64)&1 != 0 {
 			m.hub.wakeMailbox(m.hub.seg.ID(p), m.index)
@@ -194,9 +194,9 @@ func (r *Receiver) wait(ctx context.Context, pending func() bool) error {
 		return nil
 	}
 	w := makeConsumer(r.epoch, r.hub.self)
-	r.rec[recConsumer].Store(uint64(w | parkedBit)) // sync: park
-	defer r.rec[recConsumer].Store(uint64(w))
-	if pending() {
+	r.rec[recConsumer].Store(uint64(w | parkedBit)) // sync: park; step: park.announce
+	defer r.rec[recConsumer].Store(uint64(w))       // step: park.end
+	if pending() {                                  // step: park.second-look
 		return nil
 	}
 	select {

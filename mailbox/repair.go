@@ -77,7 +77,7 @@ func (h *Hub) inRings() map[uint32]bool {
 	found := map[uint32]bool{}
 	h.eachMailbox(func(m *Mailbox) {
 		for i := range m.ring {
-			if w := load(m.ring, uint64(i)); w.full() {
+			if w := load(m.ring, uint64(i)); w.full() { // step: sweep.ring
 				found[w.frame()] = true
 			}
 		}
@@ -100,7 +100,7 @@ func (h *Hub) eachMailbox(f func(m *Mailbox)) {
 // lives changed the word: it is read and judged again.
 func (s *sweep) settle(f shm.Frame) {
 	for range ownerTries {
-		w := f.Owner()
+		w := f.Owner() // step: sweep.judge
 		if w.Generation() != f.Generation() || !s.concerns(f, w) || s.step(f, w) {
 			return
 		}
@@ -118,7 +118,7 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 	case st == shm.Taken && s.queued[f.Index()] && !seg.Alive(w.Holder()):
 		return s.stepQueued(f, w, p) // its taker died before it emptied the slot: the next life takes it again
 	case st == shm.Lent && seg.Alive(w.Holder()), st == shm.Taken && seg.Alive(w.Holder()):
-		return f.Move(w, w.With(shm.Abandoned)) // its caller is dead: its holder frees it
+		return f.Move(w, w.With(shm.Abandoned)) // its caller is dead: its holder frees it; step: sweep.abandon
 	case st == shm.Lent && !noCaller:
 		return s.fail(f, w, p, call, 0)
 	case w.Has(shm.IsCall) && noCaller, st == shm.Held, st == shm.Replied, st == shm.Failed, st == shm.Lent:
@@ -140,7 +140,7 @@ func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool 
 		case w.Has(shm.IsCall):
 			mine = w.To(caller, shm.Queued)
 		}
-		moved := f.Move(w, mine)
+		moved := f.Move(w, mine) // step: sweep.adopt
 		if moved && skipped {
 			s.done.Skipped++
 		}
@@ -150,7 +150,7 @@ func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool 
 	if head.Reason == shm.NoReason {
 		return s.free(f, w) // it was never accepted
 	}
-	if !f.Move(w, f.Word(h.self, shm.Settling)) { // its holder died while it buried it
+	if !f.Move(w, f.Word(h.self, shm.Settling)) { // its holder died while it buried it; step: sweep.rebury
 		return false
 	}
 	h.bury(f, head.Reason, head.Origin-1)
@@ -161,7 +161,7 @@ func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool 
 // stepTaken ends a message whose handling process died.
 func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32) bool {
 	h := s.hub
-	if !f.Move(w, w.To(h.self, shm.Settling)) {
+	if !f.Move(w, w.To(h.self, shm.Settling)) { // step: sweep.settle
 		return false
 	}
 	if !w.Has(shm.IsCall) {
@@ -200,7 +200,7 @@ func (s *sweep) fail(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32, det
 	end := f.Word(p, shm.Failed).With(shm.IsCall | detail).Because(why)
 	head := f.Header()
 	s.hub.unblock(&head)
-	if !f.Move(w, end) {
+	if !f.Move(w, end) { // step: sweep.fail
 		return false
 	}
 	s.done.Failed++
@@ -209,7 +209,7 @@ func (s *sweep) fail(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32, det
 }
 
 func (s *sweep) free(f shm.Frame, w shm.Owner) bool {
-	if !f.Move(w, f.Word(s.hub.self, shm.Held)) {
+	if !f.Move(w, f.Word(s.hub.self, shm.Held)) { // step: sweep.free
 		return false
 	}
 	s.hub.seg.Free(f)
@@ -226,5 +226,5 @@ func (h *Hub) alarm() {
 			h.wakeMailbox(m.Process(), m.index)
 		}
 	})
-	h.seg.WakeAll()
+	h.seg.WakeAll() // step: sweep.alarm
 }

@@ -127,8 +127,8 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 	w := h.room.enter(m.index)
 	defer h.room.leave(m.index, w)
 	for {
-		m.rec[recRoom].Or(1 << (h.self.Index() % 64)) // sync: room
-		if err = m.publish(d, flags); err == nil || !errors.Is(err, ErrMailboxFull) {
+		m.rec[recRoom].Or(1 << (h.self.Index() % 64))                                 // sync: room; step: room.bit
+		if err = m.publish(d, flags); err == nil || !errors.Is(err, ErrMailboxFull) { // step: room.second-look
 			return err
 		}
 		select {
@@ -145,9 +145,9 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 	f := d.Frame
 	m.hub.order.leaves(f)
-	f.Set(f.Word(m.hub.self, shm.Queued).With(flags))
+	f.Set(f.Word(m.hub.self, shm.Queued).With(flags)) // step: push.queue
 	if err := m.push(f.Index()); err != nil {
-		f.Set(f.Word(m.hub.self, shm.Held))
+		f.Set(f.Word(m.hub.self, shm.Held)) // step: push.refused
 		return err
 	}
 	m.signal()
@@ -158,10 +158,10 @@ func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 func (m *Mailbox) push(frame uint32) error {
 	tries := 2*(m.mask+1) + pushTries
 	for range tries {
-		tail := m.rec[recTail].Load()
+		tail := m.rec[recTail].Load() // step: push.tail
 		lap := tail >> m.shift
-		w := load(m.ring, tail&m.mask) // sync: publish
-		if st := m.state(); !st.open() || st.incarnation() != m.incarnation {
+		w := load(m.ring, tail&m.mask)                                        // sync: publish; step: push.slot
+		if st := m.state(); !st.open() || st.incarnation() != m.incarnation { // step: push.state
 			return m.stopped()
 		}
 		switch ahead := w.ahead(lap); {
@@ -169,9 +169,9 @@ func (m *Mailbox) push(frame uint32) error {
 			m.rec[recRefused].Add(1)
 			return fmt.Errorf("mailbox %q, capacity %d: %w", m.Name(), m.mask+1, ErrMailboxFull)
 		case ahead > 0 || w.full():
-			m.rec[recTail].CompareAndSwap(tail, tail+1)
-		case swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)): // sync: publish
-			m.rec[recTail].CompareAndSwap(tail, tail+1)
+			m.rec[recTail].CompareAndSwap(tail, tail+1) // step: push.help
+		case swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)): // sync: publish; step: push.publish
+			m.rec[recTail].CompareAndSwap(tail, tail+1) // step: push.advance
 			return nil
 		}
 	}
@@ -189,12 +189,12 @@ func (m *Mailbox) stopped() error {
 
 // signal is step 8: it wakes the consumer if it is parked, wherever it is now.
 func (m *Mailbox) signal() {
-	c := consumerWord(m.rec[recConsumer].Load()) // sync: park
+	c := consumerWord(m.rec[recConsumer].Load()) // sync: park; step: signal.look
 	for range signalTries {
 		if c.parked() {
 			m.hub.wakeMailbox(c.process(), m.index)
 		}
-		now := consumerWord(m.rec[recConsumer].Load())
+		now := consumerWord(m.rec[recConsumer].Load()) // step: signal.again
 		if now.process() == c.process() && now.epoch() == c.epoch() {
 			return
 		}

@@ -17,7 +17,7 @@ func (s *Segment) SetReady(p, m uint32) {
 	}
 	at := int64(p) * s.geo.readyWords
 	word := int64(m / 64)
-	s.ready[at+s.geo.readySummary+word].Or(1 << (m % 64)) // sync: ready
+	s.ready[at+s.geo.readySummary+word].Or(1 << (m % 64)) // sync: ready; step: bell.ready
 	s.ready[at+word/64].Or(1 << (word % 64))              // after the bit: who sees the summary finds it
 }
 
@@ -28,14 +28,14 @@ func (s *Segment) SetCall(p, number uint32) {
 		return
 	}
 	word := number / 64 % callWords
-	e[procCalls+word].Or(1 << (number % 64)) // sync: call
+	e[procCalls+word].Or(1 << (number % 64)) // sync: call; step: bell.call
 	e[procSummary].Or(1 << word)
 }
 
 // SetLook says to process p: look at everything.
 func (s *Segment) SetLook(p uint32) {
 	if e := s.process(p); e != nil {
-		e[procLook].Store(1) // sync: look
+		e[procLook].Store(1) // sync: look; step: bell.everything
 	}
 }
 
@@ -45,7 +45,7 @@ func (s *Segment) Ring(p uint32) {
 	if e == nil {
 		return
 	}
-	if halves(&e[procBell])[1].Load() != 0 { // sync: bell
+	if halves(&e[procBell])[1].Load() != 0 { // sync: bell; step: bell.sleeping
 		s.Wake(p)
 	}
 }
@@ -54,8 +54,8 @@ func (s *Segment) Ring(p uint32) {
 func (s *Segment) Wake(p uint32) {
 	if e := s.process(p); e != nil {
 		bell := halves(&e[procBell])
-		bell[0].Add(1)
-		word.Wake(&bell[0])
+		bell[0].Add(1)      // step: bell.ring
+		word.Wake(&bell[0]) // step: bell.wake
 	}
 }
 
@@ -80,20 +80,20 @@ func (s *Segment) Listen(p uint32) *Listen {
 // Announce says that the waiter is about to sleep, and returns the value of the bell to sleep on. After it the waiter takes
 // what is set once more, and only if there was nothing sleeps.
 func (l *Listen) Announce() uint32 {
-	v := l.bell[0].Load()
-	l.bell[1].Store(1) // sync: bell
+	v := l.bell[0].Load() // step: waiter.bell
+	l.bell[1].Store(1)    // sync: bell; step: waiter.announce
 	return v
 }
 
 // Sleep waits until the bell is no longer v. It may return early.
-func (l *Listen) Sleep(v uint32) { word.Sleep(&l.bell[0], v) }
+func (l *Listen) Sleep(v uint32) { word.Sleep(&l.bell[0], v) } // step: waiter.sleep
 
 // Awake says that the waiter looks again.
-func (l *Listen) Awake() { l.bell[1].Store(0) }
+func (l *Listen) Awake() { l.bell[1].Store(0) } // step: waiter.awake
 
 // Look takes the order to look at everything.
 func (l *Listen) Look() bool {
-	return l.entry[procLook].Load() != 0 && l.entry[procLook].Swap(0) != 0 // sync: look
+	return l.entry[procLook].Load() != 0 && l.entry[procLook].Swap(0) != 0 // sync: look; step: waiter.everything
 }
 
 // Ready takes all ready bits and calls f for each mailbox.
@@ -104,7 +104,7 @@ func (l *Listen) Ready(f func(mailbox uint32)) (any bool) {
 			if int64(at) >= l.seg.geo.readyWords-l.seg.geo.readySummary {
 				return // a bit that no correct program sets
 			}
-			takeBits(&l.ready[l.seg.geo.readySummary+int64(at)], func(bit uint32) { // sync: ready
+			takeBits(&l.ready[l.seg.geo.readySummary+int64(at)], func(bit uint32) { // sync: ready; step: waiter.ready
 				any = true
 				f(at*64 + bit)
 			})
@@ -116,7 +116,7 @@ func (l *Listen) Ready(f func(mailbox uint32)) (any bool) {
 // Calls takes all call bits and calls f for each number.
 func (l *Listen) Calls(f func(number uint32)) (any bool) {
 	takeBits(&l.entry[procSummary], func(word uint32) {
-		takeBits(&l.entry[procCalls+word], func(bit uint32) { // sync: call
+		takeBits(&l.entry[procCalls+word], func(bit uint32) { // sync: call; step: waiter.call
 			any = true
 			f(word*64 + bit)
 		})

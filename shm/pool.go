@@ -91,7 +91,7 @@ func (p *Pool) scan(class int, hint *int64) (Frame, bool) {
 			if w.State() == Attached {
 				gen++ // it was never let go in order
 			}
-			if !own.CompareAndSwap(uint64(w), uint64(MakeOwner(gen, p.self, Held))) {
+			if !own.CompareAndSwap(uint64(w), uint64(MakeOwner(gen, p.self, Held))) { // step: frame.hold
 				continue
 			}
 			if s.spans[span].Load() != want { // uncarved in between: what was taken is no frame any more
@@ -125,8 +125,8 @@ func (p *Pool) Put(f Frame) {
 	} else if u.kind() == spanRun {
 		s.releaseRun(f.index, f.gen-1, u.value())
 	}
-	f.Set(MakeOwner(f.gen, 0, Free))
-	if s.Wanted() { // first the frame, then the look
+	f.Set(MakeOwner(f.gen, 0, Free)) // step: frame.free
+	if s.Wanted() {                  // first the frame, then the look
 		s.offer()
 	}
 }
@@ -139,7 +139,7 @@ func (p *Pool) keep(class int, f Frame) bool {
 	if len(c.kept) >= keptOf(class) {
 		return false
 	}
-	f.Set(f.Word(p.self, Held))
+	f.Set(f.Word(p.self, Held)) // step: frame.keep
 	c.kept = append(c.kept, f)
 	return true
 }
@@ -150,7 +150,7 @@ func (s *Segment) Free(f Frame) {
 	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanRun {
 		s.releaseRun(f.index, f.gen, u.value())
 	}
-	f.Set(MakeOwner(f.gen+1, 0, Free))
+	f.Set(MakeOwner(f.gen+1, 0, Free)) // step: frame.free
 }
 
 // Flush gives all kept frames back.
@@ -185,8 +185,8 @@ func (p *Pool) Kept() (n int) {
 // Attach makes body, which the caller holds, a part of f, which it holds too: the larger reply to f's request.
 func (f Frame) Attach(body Frame) {
 	body.head.detached.Store(uint64(body.gen + 1))
-	f.head.body.Store(uint64(body.index + 1)) // named first: who frees f finds it
-	body.Set(attachedTo(f.index, f.gen))
+	f.head.body.Store(uint64(body.index + 1)) // named first: who frees f finds it; step: body.name
+	body.Set(attachedTo(f.index, f.gen))      // step: body.attach
 }
 
 // Body returns the frame that is attached to f, if there is one.
@@ -212,7 +212,7 @@ func (s *Segment) releaseBody(f Frame) {
 	if u := spanUse(s.spans[b.index/framesPerSpan].Load()); u.kind() == spanRun {
 		s.releaseRun(b.index, b.gen-1, u.value())
 	}
-	b.Move(attachedTo(f.index, f.gen), MakeOwner(b.gen, 0, Free))
+	b.Move(attachedTo(f.index, f.gen), MakeOwner(b.gen, 0, Free)) // step: body.drop
 }
 
 // staleBody reports whether w is the word of a part whose message is gone: it counts as free.

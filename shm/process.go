@@ -136,13 +136,13 @@ func (s *Segment) Condemn(id ProcessID) bool {
 	if life != id.Life() || st == ProcFree {
 		return false
 	}
-	return st == ProcDead || p[procWord].CompareAndSwap(w, procWordOf(life, ProcDead)) // sync: verdict
+	return st == ProcDead || p[procWord].CompareAndSwap(w, procWordOf(life, ProcDead)) // sync: verdict; step: verdict.dead
 }
 
 // Release frees the entry of a process that was condemned and swept.
 func (s *Segment) Release(id ProcessID) bool {
 	p := s.process(id.Index())
-	return p != nil && p[procWord].CompareAndSwap(procWordOf(id.Life(), ProcDead), procWordOf(id.Life(), ProcFree))
+	return p != nil && p[procWord].CompareAndSwap(procWordOf(id.Life(), ProcDead), procWordOf(id.Life(), ProcFree)) // step: verdict.gone
 }
 
 // ProcessInfo is what the table says about one process.

@@ -15,7 +15,7 @@ func (s *Segment) EachFrame(visit func(f Frame, w Owner)) {
 			if !ok {
 				continue
 			}
-			w := f.Owner()
+			w := f.Owner()         // step: sweep.candidate
 			f.gen = w.Generation() // its head's, of an attached frame
 			visit(f, w)
 		}
