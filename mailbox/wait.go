@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/shmactor/shmactor/internal/sys"
+	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 )
 
@@ -31,6 +32,9 @@ type spinPolicy struct {
 
 // spin looks for a while and reports whether done became true.
 func (h *Hub) spin(done func() bool) bool {
+	if word.Points {
+		return false // who makes every access a choice does not want to look twice
+	}
 	for range spinLooks {
 		if done() {
 			return true

@@ -112,7 +112,7 @@ func (p *Pool) Put(f Frame) {
 		return
 	}
 	s := p.seg
-	s.releaseBody(f)
+	s.releaseBody(f, p.self)
 	f.gen++
 	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanClass && u.value() < int64(len(classSizes)) {
 		if !s.Wanted() && p.keep(int(u.value()), f) {
@@ -146,7 +146,7 @@ func (p *Pool) keep(class int, f Frame) bool {
 
 // Free frees a frame that the caller holds exclusively without keeping it: the sweeper's way.
 func (s *Segment) Free(f Frame) {
-	s.releaseBody(f)
+	s.releaseBody(f, s.ID(s.self))
 	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanRun {
 		s.releaseRun(f.index, f.gen, u.value())
 	}
@@ -203,16 +203,21 @@ func (f Frame) Body() (Frame, bool) {
 	return b, true
 }
 
-func (s *Segment) releaseBody(f Frame) {
+// releaseBody frees the frame that is attached to f. It is held by self first, so that a death on the way leaves a frame with
+// a holder.
+func (s *Segment) releaseBody(f Frame, self ProcessID) {
 	b, ok := f.Body()
 	if !ok {
 		return
 	}
 	f.head.body.Store(0)
+	if !b.Move(attachedTo(f.index, f.gen), b.Word(self, Held)) {
+		return
+	}
 	if u := spanUse(s.spans[b.index/framesPerSpan].Load()); u.kind() == spanRun {
 		s.releaseRun(b.index, b.gen-1, u.value())
 	}
-	b.Move(attachedTo(f.index, f.gen), MakeOwner(b.gen, 0, Free)) // step: body.drop
+	b.Set(MakeOwner(b.gen, 0, Free)) // step: body.drop
 }
 
 // staleBody reports whether w is the word of a part whose message is gone: it counts as free.
@@ -238,4 +243,4 @@ func (s *Segment) generation(index uint32, w Owner) uint32 {
 }
 
 // DropBody frees the frame that is attached to f, which the caller holds.
-func (s *Segment) DropBody(f Frame) { s.releaseBody(f) }
+func (s *Segment) DropBody(f Frame) { s.releaseBody(f, s.ID(s.self)) }

@@ -33,7 +33,8 @@ func (s *Segment) Reclaim() {
 		_, n := u.frames()
 		for k := n; k < framesPerSpan; k++ {
 			own := &s.owners[span*framesPerSpan+k]
-			if w := Owner(own.Load()); w.State() == Held && !s.Alive(w.Holder()) {
+			// In any state: who frees a run gives the spans back before the frame.
+			if w := Owner(own.Load()); w.State() != Free && w.State() != Attached && !s.Alive(w.Holder()) {
 				own.CompareAndSwap(uint64(w), uint64(MakeOwner(w.Generation()+1, 0, Free)))
 			}
 		}

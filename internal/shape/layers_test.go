@@ -58,7 +58,7 @@ var rooms = map[string]room{
 	"mailbox": {
 		floor: 2,
 		may:   []string{"internal/sys", "internal/word", "shm"},
-		tests: []string{"github.com/anishathalye/porcupine"},
+		tests: []string{"internal/explore", "github.com/anishathalye/porcupine"},
 	},
 	"shm": {
 		floor:  1,
@@ -73,6 +73,10 @@ var rooms = map[string]room{
 	},
 	"internal/sys": {
 		may:    []string{"golang.org/x/sys/unix"},
+		unsafe: []string{"*"},
+	},
+	"internal/explore": {
+		may:    []string{"internal/word"},
 		unsafe: []string{"*"},
 	},
 	"internal/shape":   {},

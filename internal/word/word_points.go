@@ -131,35 +131,48 @@ func (w *Word) And(bits uint64) uint64 {
 	return old
 }
 
-// Half is half a word: what a futex sleeps on.
+// Half is half a word: what a futex sleeps on. A tracer sees the whole word.
 type Half struct{ v atomic.Uint32 }
 
-// Load is sync/atomic's, as are the other methods.
-func (h *Half) Load() uint32 {
-	tracer.Before(Load, unsafe.Pointer(h))
-	v := h.v.Load()
-	tracer.After(Load, unsafe.Pointer(h), uint64(v), uint64(v))
-	return v
+// whole returns the word that h is a half of, and where in it the half lies.
+func (h *Half) whole() (w *Word, shift uint) {
+	at := uintptr(unsafe.Pointer(h)) & 7
+	probe := [2]uint32{1}
+	low := *(*uint64)(unsafe.Pointer(&probe)) == 1
+	if (at == 0) != low {
+		shift = 32
+	}
+	return (*Word)(unsafe.Add(unsafe.Pointer(h), -int(at))), shift
 }
 
-// Store stores v.
-func (h *Half) Store(v uint32) {
-	tracer.Before(Store, unsafe.Pointer(h))
-	old := h.v.Swap(v)
-	tracer.After(Store, unsafe.Pointer(h), uint64(old), uint64(v))
+// change makes an access by do, which returns what the half was before.
+func (h *Half) change(op Op, do func() uint32) (old uint32) {
+	w, shift := h.whole()
+	tracer.Before(op, unsafe.Pointer(w))
+	old = do()
+	now := w.v.Load()
+	tracer.After(op, unsafe.Pointer(w), now&^((1<<32-1)<<shift)|uint64(old)<<shift, now)
+	return old
 }
+
+// Load is sync/atomic's, as are the other methods.
+func (h *Half) Load() uint32 { return h.change(Load, h.v.Load) }
+
+// Store stores v.
+func (h *Half) Store(v uint32) { h.change(Store, func() uint32 { return h.v.Swap(v) }) }
 
 // Add adds d and returns the sum.
 func (h *Half) Add(d uint32) uint32 {
-	tracer.Before(Add, unsafe.Pointer(h))
-	v := h.v.Add(d)
-	tracer.After(Add, unsafe.Pointer(h), uint64(v-d), uint64(v))
-	return v
+	return d + h.change(Add, func() uint32 { return h.v.Add(d) - d })
 }
+
+// Peek loads the half without a point: for a tracer.
+func (h *Half) Peek() uint32 { return h.v.Load() }
 
 // Sleep waits until addr no longer holds v. It may return early.
 func Sleep(addr *Half, v uint32) {
-	tracer.Before(Sleeping, unsafe.Pointer(addr))
+	w, _ := addr.whole()
+	tracer.Before(Sleeping, unsafe.Pointer(w))
 	if !tracer.Sleep(addr, v) {
 		sys.FutexWait(&addr.v, v, -1)
 	}
@@ -167,7 +180,8 @@ func Sleep(addr *Half, v uint32) {
 
 // Wake wakes one sleeper on addr, in any process.
 func Wake(addr *Half) {
-	tracer.Before(Waking, unsafe.Pointer(addr))
+	w, _ := addr.whole()
+	tracer.Before(Waking, unsafe.Pointer(w))
 	if !tracer.Wake(addr) {
 		sys.FutexWake(&addr.v, 1)
 	}
@@ -187,3 +201,6 @@ func (m *Mutex) Unlock() {
 	m.m.Unlock()
 	tracer.Unlock(m)
 }
+
+// Break unlocks m for a holder that will never do it.
+func (m *Mutex) Break() { m.m.Unlock() }

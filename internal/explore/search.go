@@ -1,0 +1,447 @@
+//go:build shmactor_points
+
+package explore
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/shmactor/shmactor/internal/word"
+)
+
+// Bounds is how far a scenario is explored.
+type Bounds struct {
+	Preemptions int           // switches away from an actor that could go on
+	Deaths      int           // of mortal processes, in all
+	Schedules   int           // at most so many, 0 for all
+	Time        time.Duration // at most so long, 0 for as long as it takes
+	Seed        uint64        // not 0: schedules by chance instead of all of them, as many as Schedules and Time allow
+}
+
+// Result is what an exploration found.
+type Result struct {
+	Schedules int   // run to their end
+	Pruned    int   // left where they met a state that was known
+	States    int   // decided upon
+	Points    int   // accesses to shared words
+	Complete  bool  // every schedule within the bounds was run or pruned
+	Wrong     error // the first violation
+	Path      string
+	Trace     []string // of the schedule that ended in it
+}
+
+// decision is one choice of a schedule.
+type decision struct {
+	options int
+	sign    uint64 // of what they were
+	taken   int
+	step    int    // at which it was made
+	what    string // was taken
+}
+
+// option is one way on.
+type option struct {
+	run  *actor
+	kill string
+	cost int
+}
+
+func (o option) String() string {
+	switch {
+	case o.run != nil:
+		return ">" + o.run.name
+	case o.kill != "":
+		return "!" + o.kill
+	}
+	return "."
+}
+
+// search is the state of an exploration between schedules.
+type search struct {
+	bounds Bounds
+	path   []decision
+	moves  map[int]string // of a schedule that is run again, by step; nil in a search
+	chance *rand.Rand
+	seen   map[uint64][]budget
+	words  wordTable
+	grown  bool // a word turned out to be shared
+	points int
+}
+
+// touched is who made what of a word.
+type touched struct {
+	by      uint64 // the actor, or how many
+	written bool
+	shared  bool // by more than one, as far as was known when the search began
+	will    bool // so it will be in the next search
+}
+
+const (
+	nobody = 0
+	many   = 1
+)
+
+// wordTable is what is known of each word, by its address.
+type wordTable struct {
+	pages map[uintptr]*[pageWords]touched
+	last  *[pageWords]touched
+	at0   uintptr
+}
+
+const pageWords = 512
+
+func (t *wordTable) at(addr unsafe.Pointer) *touched {
+	n := uintptr(addr) / 8
+	if page := n / pageWords; t.last == nil || page != t.at0 {
+		if t.pages[page] == nil {
+			t.pages[page] = new([pageWords]touched)
+		}
+		t.last, t.at0 = t.pages[page], page
+	}
+	return &t.last[n%pageWords]
+}
+
+// Explore runs a scenario under all schedules within the bounds. base makes what all schedules share, the segment among
+// it, and returns what builds one schedule; what a schedule changes in shared words is undone after it.
+func Explore(t *testing.T, b Bounds, build func(r *Run)) Result {
+	s := &search{bounds: b, words: wordTable{pages: map[uintptr]*[pageWords]touched{}}}
+	var res Result
+	end := time.Now().Add(b.Time)
+	done := func() bool {
+		return b.Schedules > 0 && res.Schedules+res.Pruned >= b.Schedules || b.Time > 0 && time.Now().After(end)
+	}
+	if b.Seed != 0 {
+		return s.wander(t, build, res, done)
+	}
+	// Only words that more than one actor touches are worth a choice. Which those are shows on the way: when another one
+	// turned up, all begins again.
+	for s.grown = true; s.grown; {
+		s.begin()
+		for more := true; more; more = s.next() {
+			if done() {
+				return s.sum(res)
+			}
+			if r := s.run(t, build, nil); r.wrong != nil {
+				return s.explain(t, build, res, r)
+			} else if r.pruned {
+				res.Pruned++
+			} else {
+				res.Schedules++
+			}
+		}
+	}
+	res.Complete = true
+	return s.sum(res)
+}
+
+// begin begins the search with what is known of the words.
+func (s *search) begin() {
+	s.grown, s.path, s.seen = false, nil, map[uint64][]budget{}
+	for _, page := range s.words.pages {
+		for i := range page {
+			page[i].shared = page[i].will
+		}
+	}
+}
+
+// wander runs schedules by chance; each can be run again from its own seed.
+func (s *search) wander(t *testing.T, build func(r *Run), res Result, done func() bool) Result {
+	for seed := s.bounds.Seed; !done(); seed++ {
+		s.path = s.path[:0]
+		s.chance = rand.New(rand.NewPCG(seed, 0))
+		if r := s.run(t, build, nil); r.wrong != nil {
+			return s.explain(t, build, res, r)
+		}
+		res.Schedules++
+	}
+	return s.sum(res)
+}
+
+// Replay runs the one schedule that a path names, and returns its trace.
+func Replay(t *testing.T, b Bounds, build func(r *Run), path string) Result {
+	moves, err := parsePath(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &search{bounds: b, words: wordTable{pages: map[uintptr]*[pageWords]touched{}}, moves: moves}
+	return s.again(t, build, Result{Path: path})
+}
+
+func (s *search) sum(res Result) Result {
+	res.States, res.Points = len(s.seen), s.points
+	return res
+}
+
+// explain runs the schedule that went wrong once more and keeps its trace.
+func (s *search) explain(t *testing.T, build func(r *Run), res Result, bad *Run) Result {
+	res.Path = formatPath(s.path)
+	s.moves, _ = parsePath(res.Path)
+	res = s.again(t, build, res)
+	if res.Wrong == nil {
+		res.Wrong = fmt.Errorf("%w; the same schedule ended well when it was run again", bad.wrong)
+	}
+	return s.sum(res)
+}
+
+// again runs the schedule of s.moves.
+func (s *search) again(t *testing.T, build func(r *Run), res Result) Result {
+	r := s.run(t, build, func(format string, args ...any) { res.Trace = append(res.Trace, fmt.Sprintf(format, args...)) })
+	res.Wrong = r.wrong
+	return res
+}
+
+// run runs one schedule: the path as far as it goes, then the first option of each decision.
+func (s *search) run(t *testing.T, build func(r *Run), trace func(string, ...any)) (r *Run) {
+	r = &Run{
+		search: s, byLabel: map[unsafe.Pointer]*actor{}, mortal: map[string]int{}, onDeath: map[string]func(){},
+		held: map[*word.Mutex]*actor{}, preemptions: s.bounds.Preemptions, deaths: s.bounds.Deaths, trace: trace,
+	}
+	word.Trace(r)
+	synctest.Test(t, func(*testing.T) { r.walk(build) })
+	word.Trace(nil)
+	for i := len(r.undo) - 1; i >= 0; i-- {
+		(*word.Word)(r.undo[i].addr).Store(r.undo[i].old)
+	}
+	return r
+}
+
+// next turns to the next path; it is false when there is none.
+func (s *search) next() bool {
+	for n := len(s.path) - 1; n >= 0; n-- {
+		if d := &s.path[n]; d.taken+1 < d.options {
+			d.taken++
+			s.path = s.path[:n+1]
+			return true
+		}
+	}
+	return false
+}
+
+// touch notes an access, and reports whether others touch the word as well.
+func (s *search) touch(a *actor, op word.Op, addr unsafe.Pointer) bool {
+	s.points++
+	w := s.words.at(addr)
+	if w.by == nobody {
+		w.by, w.written = a.id, op != word.Load
+		return s.moves != nil
+	}
+	if w.will || s.moves != nil {
+		return w.shared || s.moves != nil
+	}
+	w.written = w.written || op != word.Load
+	if w.by != a.id {
+		w.by = many
+	}
+	if w.by == many && w.written {
+		w.will, s.grown = true, true
+		w.shared = s.chance != nil // by chance there is nothing to begin again
+	}
+	return w.shared
+}
+
+// decide chooses how to go on, and does it. self is the actor that is at a point, nil when nobody runs. It returns who goes
+// on, nil if nobody does.
+func (r *Run) decide(self *actor) *actor {
+	if self == nil {
+		r.steps++
+	}
+	options := r.options(self)
+	if len(options) == 0 {
+		r.quiet()
+		r.switchTo(nil)
+		return nil
+	}
+	o := options[0]
+	if len(options) > 1 {
+		i, ok := r.choose(self, options)
+		if !ok {
+			r.over = true
+			r.switchTo(nil)
+			return nil
+		}
+		o = options[i]
+	}
+	r.preemptions -= o.cost
+	switch {
+	case o.kill != "":
+		r.kill(o.kill)
+		r.switchTo(nil)
+		return nil
+	case o.run == nil:
+		r.quiet()
+		r.switchTo(nil)
+		return nil
+	case o.run == self:
+		r.last = self
+		return self
+	}
+	r.switchTo(o.run)
+	return o.run
+}
+
+// options lists how it could go on, the cheapest first.
+func (r *Run) options(self *actor) (list []option) {
+	for _, a := range r.actors {
+		if a != self && a.bell && a.canRun() && r.alone(a) {
+			return []option{{run: a}}
+		}
+	}
+	if self != nil {
+		list = append(list, option{run: self})
+	}
+	for _, a := range r.actors {
+		if a == self || !a.canRun() {
+			continue
+		}
+		if self == nil {
+			list = append(list, option{run: a})
+		} else if r.preemptions > 0 {
+			list = append(list, option{run: a, cost: 1})
+		}
+	}
+	// A death shows only in what the process does not do any more: it matters in front of a change, and at the end.
+	at := self
+	if at == nil {
+		at = r.last
+	}
+	if at != nil && r.deaths > 0 && r.mortal[at.process] > 0 && (self == nil || self.op != word.Load) {
+		if len(list) == 0 {
+			list = append(list, option{}) // to end
+		}
+		list = append(list, option{kill: at.process})
+	}
+	return list
+}
+
+// alone reports whether nobody else is left in the process of a bell. What it does then is of no concern to anybody, and it
+// does it at once.
+func (r *Run) alone(bell *actor) bool {
+	for _, a := range r.actors {
+		if a != bell && a.process == bell.process && !a.ended {
+			return false
+		}
+	}
+	return true
+}
+
+// quiet is called when nobody can go on: all have ended, or somebody waits for ever.
+func (r *Run) quiet() {
+	r.over = true
+	for _, a := range r.actors {
+		if !a.ended && !a.dead && !a.daemon {
+			r.Fail("%s waits for ever", a.name)
+		}
+	}
+}
+
+// choose makes the decision; ok is false when all that follows is known.
+func (r *Run) choose(self *actor, options []option) (i int, ok bool) {
+	s := r.search
+	var sign uint64
+	for _, o := range options {
+		sign = mix(sign, hashString(o.String()))
+	}
+	if s.moves != nil {
+		return max(0, slices.IndexFunc(options, func(o option) bool { return o.String() == s.moves[r.steps] })), true
+	}
+	n := r.depth
+	r.depth++
+	if n < len(s.path) && s.chance == nil {
+		d := &s.path[n]
+		if d.sign != sign || d.step != r.steps {
+			r.Fail("step %d is not the same when it is run again: something else than the choices decides", r.steps)
+			d.taken = 0
+		}
+		d.what = options[d.taken].String()
+		return d.taken, true
+	}
+	switch {
+	case s.chance != nil:
+		i = 0
+		if self == nil || s.chance.IntN(8) == 0 {
+			i = s.chance.IntN(len(options))
+		}
+	default:
+		key := r.state(self)
+		left := budget{uint8(r.preemptions), uint8(r.deaths)}
+		if slices.ContainsFunc(s.seen[key], left.within) {
+			r.pruned = true
+			return 0, false
+		}
+		s.seen[key] = append(s.seen[key], left)
+	}
+	s.path = append(s.path, decision{len(options), sign, i, r.steps, options[i].String()})
+	return i, true
+}
+
+// budget is what is left of the bounds.
+type budget struct{ preemptions, deaths uint8 }
+
+// within reports whether all that b allows was allowed.
+func (b budget) within(was budget) bool {
+	return b.preemptions <= was.preemptions && b.deaths <= was.deaths
+}
+
+// state is a hash of all that decides what can follow, but for what is left of the bounds.
+func (r *Run) state(self *actor) uint64 {
+	h := r.memory
+	if self != nil {
+		h = mix(h, self.id)
+	}
+	if r.last != nil {
+		h = mix(h, hashString(r.last.process))
+	}
+	for _, a := range r.actors {
+		var flags uint64
+		for i, on := range []bool{a.parked, a.sleeps != nil, a.lock != nil, a.ended, a.dead} {
+			if on {
+				flags |= 1 << i
+			}
+		}
+		done := a.notes // nothing else of one that has ended matters
+		if !a.ended && !a.dead {
+			done = mix(done, mix(a.history, mix(uint64(uintptr(a.addr)), uint64(a.op))))
+		}
+		h ^= mix(mix(a.id, done), flags)
+	}
+	for p, n := range maps.All(r.mortal) {
+		h ^= mix(hashString(p), uint64(n))
+	}
+	return h
+}
+
+// formatPath writes the choices that were not the first option: at which step, and ">" the actor that goes on or "!" the
+// process that dies.
+func formatPath(path []decision) string {
+	var out []string
+	for _, d := range path {
+		if d.taken != 0 {
+			out = append(out, fmt.Sprintf("%d%s", d.step, d.what))
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func parsePath(text string) (map[int]string, error) {
+	moves := map[int]string{}
+	for _, part := range strings.Fields(text) {
+		at := strings.IndexAny(part, ">!.")
+		if at < 0 {
+			return nil, fmt.Errorf("the path %q: what is %q?", text, part)
+		}
+		step, err := strconv.Atoi(part[:at])
+		if err != nil {
+			return nil, fmt.Errorf("the path %q: %w", text, err)
+		}
+		moves[step] = part[at:]
+	}
+	return moves, nil
+}

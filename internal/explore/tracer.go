@@ -1,0 +1,165 @@
+//go:build shmactor_points
+
+package explore
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"github.com/shmactor/shmactor/internal/word"
+)
+
+// A Run is the tracer of package word while it runs.
+var _ word.Tracer = (*Run)(nil)
+
+// Before is the point in front of an access.
+func (r *Run) Before(op word.Op, addr unsafe.Pointer) {
+	a := r.self()
+	if a == nil {
+		return
+	}
+	if a.dead {
+		runtime.Goexit()
+	}
+	if r.free {
+		return
+	}
+	if r.steps++; r.steps > maxSteps {
+		r.Fail("%s goes on for ever", a.name)
+	}
+	a.private = !r.search.touch(a, op, addr)
+	if a != r.current || !a.private || r.over {
+		r.point(a, op, addr)
+	}
+}
+
+// After is behind an access.
+func (r *Run) After(op word.Op, addr unsafe.Pointer, old, now uint64) {
+	if old != now {
+		r.mu.Lock()
+		r.undo = append(r.undo, change{addr, old})
+		r.memory ^= mix(uint64(uintptr(addr)), old) ^ mix(uint64(uintptr(addr)), now)
+		r.mu.Unlock()
+	}
+	a := r.self()
+	if a == nil || r.free || a.private {
+		return // what nobody else touches holds what this actor made of it
+	}
+	seen := old
+	if op == word.Store {
+		seen = 0 // it does not say what it replaced
+	}
+	a.history = mix(a.history, mix(uint64(uintptr(addr)), seen))
+	a.history = mix(a.history, mix(now, uint64(op)))
+	if r.trace != nil {
+		r.tracef("%-12s %-8v %-34s %x -> %x", a.name, op, site(), old, now)
+	}
+}
+
+// Sleep is the futex: a blocks until somebody wakes addr, unless it holds another value than v already.
+func (r *Run) Sleep(addr *word.Half, v uint32) bool {
+	a := r.self()
+	if a == nil {
+		return false
+	}
+	if a.dead {
+		runtime.Goexit()
+	}
+	if addr.Peek() == v {
+		r.tracef("%-12s sleeps", a.name)
+		a.sleeps = addr
+		r.wait(a)
+	}
+	return true
+}
+
+// Wake wakes one sleeper on addr: it is another's turn to decide when it goes on.
+func (r *Run) Wake(addr *word.Half) bool {
+	for _, a := range r.actors {
+		if a.sleeps != addr {
+			continue
+		}
+		a.sleeps = nil
+		if r.free {
+			a.resume <- struct{}{}
+		} else {
+			a.op, a.addr, a.parked = word.Load, nil, true
+		}
+		break
+	}
+	return true
+}
+
+// Lock waits until nobody holds m.
+func (r *Run) Lock(m *word.Mutex) {
+	a := r.self()
+	r.mu.Lock()
+	holder := r.held[m]
+	r.mu.Unlock()
+	if a == nil || r.free || a.dead {
+		if holder != nil && holder.dead {
+			r.Unlock(m)
+			m.Break() // it died with its process, which is being taken down
+		}
+		return
+	}
+	if holder != nil {
+		a.op, a.addr, a.lock, a.parked = word.Load, nil, m, true
+		r.wait(a)
+	}
+	r.mu.Lock()
+	r.held[m] = a
+	r.mu.Unlock()
+}
+
+// Unlock says that nobody holds m.
+func (r *Run) Unlock(m *word.Mutex) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.held, m)
+	for _, a := range r.actors {
+		if a.lock == m {
+			a.lock = nil
+		}
+	}
+}
+
+func (r *Run) tracef(format string, args ...any) {
+	if r.trace != nil {
+		r.trace(format, args...)
+	}
+}
+
+// site is where the access is made: the functions of this module on the stack, without those that only reach for it.
+func site() string {
+	var pcs [24]uintptr
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
+	var names []string
+	for {
+		f, more := frames.Next()
+		name := f.Function[strings.LastIndexByte(f.Function, '/')+1:]
+		if !strings.HasPrefix(name, "word.") && !strings.HasPrefix(name, "explore.") {
+			names = append(names, fmt.Sprintf("%s:%d", name, f.Line))
+		}
+		if !more || len(names) == 3 {
+			return strings.Join(names, " < ")
+		}
+	}
+}
+
+// mix combines two hashes, by the finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
+func mix(a, b uint64) uint64 {
+	x := a*0x9e3779b97f4a7c15 + b
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+func hashString(s string) (h uint64) {
+	for _, c := range []byte(s) {
+		h = mix(h, uint64(c))
+	}
+	return h
+}
