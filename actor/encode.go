@@ -108,7 +108,7 @@ func writeFault(msg *mailbox.Message, err error) written {
 
 // writeRequest writes a request straight into a frame. The frame's size is a guess from what was sent before; a request that
 // does not fit is moved to a larger one.
-func writeRequest[Req any](ctx context.Context, h *mailbox.Hub, c *codec.Codec[Req], req *Req) (d mailbox.Draft, err error) {
+func writeRequest[Req any](ctx context.Context, h *mailbox.Hub, c *codec.Codec[Req], req *Req, control bool) (d mailbox.Draft, err error) {
 	held := false
 	defer func() {
 		if held { // there is an error, or a method of req has ended this goroutine
@@ -134,7 +134,7 @@ func writeRequest[Req any](ctx context.Context, h *mailbox.Hub, c *codec.Codec[R
 			held = false
 			h.Discard(&d)
 		}
-		if d, err = draft(ctx, h, len(b)); err != nil {
+		if d, err = draft(ctx, h, len(b), control); err != nil {
 			return d, err
 		}
 		room = d.Frame.Payload()
@@ -152,10 +152,17 @@ var atOnce context.Context = noWait{context.Background()}
 
 type noWait struct{ context.Context }
 
-// draft takes a frame, and waits for one unless ctx is atOnce.
-func draft(ctx context.Context, h *mailbox.Hub, n int) (mailbox.Draft, error) {
-	if ctx == atOnce {
+// draft takes a frame, and waits for one unless ctx is atOnce. What a handler sends with its context may use the reserve: it has a message
+// in hand, whose frame is free when it is done. So may control.
+func draft(ctx context.Context, h *mailbox.Hub, n int, control bool) (mailbox.Draft, error) {
+	reserved := control || handlingOf(ctx) != nil
+	switch {
+	case reserved && ctx == atOnce:
+		return h.DraftReserved(n)
+	case ctx == atOnce:
 		return h.Draft(n)
+	case reserved:
+		return h.DraftWaitReserved(ctx, n)
 	}
 	return h.DraftWait(ctx, n)
 }

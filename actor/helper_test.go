@@ -189,6 +189,12 @@ func (p *process) keep(name string, what actor.Spawnable) {
 				p.w.t.Errorf("%s was not started again: %v", name, err)
 				return
 			}
+			p.w.mu.Lock()
+			closed = p.w.closed
+			p.w.mu.Unlock()
+			if closed { // it was not there yet when all were stopped
+				next.Stop(false, testkit.Scale(patience), 0)
+			}
 			life = next
 		}
 	})

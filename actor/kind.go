@@ -188,6 +188,10 @@ func InProcess() KindOption { return func(c *class) { c.inProcess = true } }
 // AlwaysEncoded says that messages to actors of the kind are encoded also inside one process: sender and receiver share nothing.
 func AlwaysEncoded() KindOption { return func(c *class) { c.encoded = true } }
 
+// ForControl says that actors of the kind keep the system going: what is sent to them may use the reserve of message memory, as
+// replies do, so that it arrives also when messages that wait to be handled fill the rest.
+func ForControl() KindOption { return func(c *class) { c.control = true } }
+
 // class is a kind without its type.
 type class struct {
 	name      string
@@ -195,6 +199,7 @@ type class struct {
 	capacity  int
 	inProcess bool
 	encoded   bool
+	control   bool
 	late      bool
 	needsArg  bool
 	fresh     func(arg any) (any, error)

@@ -27,7 +27,8 @@ type Life struct {
 	rx     *mailbox.Receiver
 	ctx    context.Context
 	cancel context.CancelFunc
-	leave  atomic.Bool // the actor asked to end
+	leave  atomic.Bool   // the actor asked to end
+	calls  atomic.Uint32 // that its handlers made
 
 	// The run token. The life's goroutine has it in receiving, where only this package's code runs. While the user's code runs, who
 	// fences the life may take it away, and from then on the goroutine touches neither the mailbox nor the message that it had,
@@ -330,17 +331,20 @@ func (l *Life) Stop(drain bool, timeout, grace time.Duration) End {
 	if drain {
 		bits = mailbox.ControlDrain
 	}
-	_ = l.box.Control(bits)
+	_ = l.order(bits)
 	if l.await(timeout) {
 		return l.end
 	}
-	_ = l.box.Control(mailbox.ControlStop)
+	_ = l.order(mailbox.ControlStop)
 	l.cancel()
 	if !l.await(grace) {
 		l.fence(EndFenced)
 	}
 	return l.end
 }
+
+// order gives an order to this life, and to no later one.
+func (l *Life) order(bits uint64) error { return l.box.ControlLife(l.generation, bits) }
 
 func (l *Life) await(d time.Duration) bool {
 	if d < 0 {
@@ -367,7 +371,7 @@ func (l *Life) fence(reason EndReason) {
 			return
 		case t == tokenReceiving:
 			// It is in this package's code, and sees the order to stop before it takes another message.
-			_ = l.box.Control(mailbox.ControlStop)
+			_ = l.order(mailbox.ControlStop)
 			if l.await(time.Millisecond) {
 				return
 			}
@@ -408,9 +412,9 @@ func (l *Life) buryCopy(m *mailbox.Message) {
 	if m.Header.Value == 0 {
 		b, _ = m.Bytes()
 	}
-	d, err := l.sys.hub.Draft(len(b))
+	d, err := l.sys.hub.DraftReserved(len(b))
 	if err != nil {
-		l.sys.hub.Segment().Count(shm.Stopped)
+		l.box.CountDead(shm.Stopped)
 		return
 	}
 	d.Header = m.Header

@@ -130,19 +130,20 @@ func (m Method[T, Req, Res]) Call(ctx context.Context, to Ref[T], req Req) (res 
 	if err != nil {
 		return res, err
 	}
+	var number uint32
 	if h := handlingOf(ctx); h != nil && h.life.sys.shares(to.target.sys) {
-		cycle, counted := h.await(box)
-		if cycle {
+		var cycle bool
+		if number, cycle = h.await(box); cycle {
 			return res, fmt.Errorf("actor %q calls %s of %q, which waits for it: %w", h.life.name, m.m.name, to.target.name, ErrCycle)
 		}
-		if counted {
-			defer h.awaited(box)
+		if number != 0 {
+			defer h.awaited(number)
 		}
 	}
 	if m.m.local(to.target.sys, box) {
-		return m.m.callHere(ctx, to.target, box, req)
+		return m.m.callHere(ctx, to.target, box, req, number)
 	}
-	return m.m.callAway(ctx, to.target, box, &req)
+	return m.m.callAway(ctx, to.target, box, &req, number)
 }
 
 // Send sends req one way: nil means that the actor's mailbox accepted it. It waits for room until ctx ends, and sends
@@ -213,8 +214,8 @@ func (m *method[T, Req, Res]) header(ctx context.Context, s *System, h *shm.Head
 	}
 }
 
-func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mailbox.Mailbox, req Req) (res Res, err error) {
-	d, err := to.sys.hub.DraftWait(ctx, 0)
+func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mailbox.Mailbox, req Req, number uint32) (res Res, err error) {
+	d, err := draft(ctx, to.sys.hub, 0, m.class.control)
 	if err != nil {
 		return res, ended(ctx, named(to, err))
 	}
@@ -222,7 +223,7 @@ func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mai
 	x.req = req
 	d.SetValue(x, &x.place)
 	m.header(ctx, to.sys, &d.Header)
-	d.Header.Deadline = deadline(ctx)
+	d.Header.Deadline, d.Header.Chain = deadline(ctx), uint64(number)
 	r, err := box.Call(ctx, &d)
 	if err != nil {
 		return res, ended(ctx, named(to, err)) // x is not used again: the handler may still have it
@@ -240,13 +241,13 @@ func (m *method[T, Req, Res]) callHere(ctx context.Context, to *target, box *mai
 	return res, err
 }
 
-func (m *method[T, Req, Res]) callAway(ctx context.Context, to *target, box *mailbox.Mailbox, req *Req) (res Res, err error) {
+func (m *method[T, Req, Res]) callAway(ctx context.Context, to *target, box *mailbox.Mailbox, req *Req, number uint32) (res Res, err error) {
 	d, err := m.encode(ctx, to.sys, req)
 	if err != nil {
 		return res, ended(ctx, named(to, err))
 	}
 	m.header(ctx, to.sys, &d.Header)
-	d.Header.Deadline = deadline(ctx)
+	d.Header.Deadline, d.Header.Chain = deadline(ctx), uint64(number)
 	r, err := box.Call(ctx, &d)
 	if err != nil {
 		return res, ended(ctx, named(to, err))
@@ -279,7 +280,7 @@ func (m *method[T, Req, Res]) result(to *target, r *mailbox.Reply) (res Res, err
 // oneWay makes the draft of a one-way message.
 func (m *method[T, Req, Res]) oneWay(ctx context.Context, to *target, box *mailbox.Mailbox, req *Req) (d mailbox.Draft, err error) {
 	if s := to.sys; m.local(s, box) && (s.home() || m.err != nil) {
-		if d, err = draft(ctx, s.hub, 0); err == nil {
+		if d, err = draft(ctx, s.hub, 0, m.class.control); err == nil {
 			d.SetValue(*req, nil)
 		}
 	} else {
@@ -296,7 +297,7 @@ func (m *method[T, Req, Res]) encode(ctx context.Context, s *System, req *Req) (
 	if m.err != nil {
 		return d, m.err
 	}
-	if d, err = writeRequest(ctx, s.hub, m.req, req); err != nil {
+	if d, err = writeRequest(ctx, s.hub, m.req, req, m.class.control); err != nil {
 		return d, fmt.Errorf("the request of %s: %w", m.name, err)
 	}
 	return d, nil

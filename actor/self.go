@@ -109,7 +109,7 @@ func (s Self) Stop() {
 		return
 	}
 	s.life.leave.Store(true)
-	_ = s.life.box.Control(mailbox.ControlPing) // it may be waiting for a message
+	_ = s.life.order(mailbox.ControlPing) // it may be waiting for a message
 }
 
 // Self returns the address of the actor whose handler got ctx, if it is of this kind.

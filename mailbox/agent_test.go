@@ -328,7 +328,7 @@ func (a *agent) waitFor(o command) answer {
 			return result(err)
 		}
 	}
-	if m.WaitFor(to) {
+	if m.WaitFor(to, 0) {
 		return answer{N: 1}
 	}
 	return answer{}

@@ -350,8 +350,9 @@ func TestControlOfClosedMailbox(t *testing.T) {
 	w := newWorld(t, onHeap, smallOptions())
 	old := w.create("old", 2)
 	old.Close(shm.Stopped)
+	before := old.state() | stateOpen // what the sender of the order saw
 	r := w.create("new", 2).Receiver()
-	old.setControl(ControlStop)
+	want(t, "an order to the closed one", old.control(func() stateWord { return before }, ControlStop), ErrStopped)
 	if bits := r.Bits(); bits != 0 {
 		t.Errorf("the new actor is told %x", bits)
 	}

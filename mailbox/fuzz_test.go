@@ -150,7 +150,7 @@ func (z *fuzzed) ops() []func() {
 		},
 		func() { _, _ = hub().Claim(Token{z.rng.Uint32N(1 << 12), z.rng.Uint32N(3)}) },
 		func() { _ = box().Control(ControlPing) },
-		func() { box().WaitFor(box()) },
+		func() { box().WaitFor(box(), 0) },
 		func() { _, _ = hub().Open("b"); z.seg.Name(z.rng.Uint32N(9)) },
 		func() {
 			if d, err := hub().Draft(z.rng.IntN(fuzzFrames)); err == nil {

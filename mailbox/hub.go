@@ -100,6 +100,7 @@ func (h *Hub) listen(l *shm.Listen) {
 				h.pool.Flush()
 			}
 			h.wakeAll()
+			h.passFrameTurn()
 		}
 		any = l.Calls(h.calls.wake) || any
 		return l.Ready(h.wakeHosted) || any
@@ -130,7 +131,7 @@ func (h *Hub) attend(l doorbell, look func() (any bool)) {
 	}
 }
 
-// wakeHosted wakes the receiver of a mailbox, if it is here, and who waits here for room in it.
+// wakeHosted wakes the receiver of a mailbox, if it is here, and who is the first here to wait for room in it.
 func (h *Hub) wakeHosted(i uint32) {
 	if int(i) >= len(h.hosted) {
 		return
@@ -138,7 +139,9 @@ func (h *Hub) wakeHosted(i uint32) {
 	if r := h.hosted[i].Load(); r != nil {
 		poke(r.wake)
 	}
-	h.room.wake(i)
+	if !h.room.wake(i) {
+		h.passTurn(i)
+	}
 }
 
 // wakeMailbox says to process p: look at mailbox i.

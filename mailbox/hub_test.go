@@ -135,13 +135,13 @@ func TestWaitForEachOther(t *testing.T) {
 	}
 	for range rounds {
 		told := make(chan bool, 2)
-		go func() { told <- a.WaitFor(b) }()
-		go func() { told <- b.WaitFor(a) }()
+		go func() { told <- a.WaitFor(b, 0) }()
+		go func() { told <- b.WaitFor(a, 0) }()
 		if one, other := <-told, <-told; !one && !other {
 			t.Fatal("both wait, and nobody is told")
 		}
-		a.WaitFor(nil)
-		b.WaitFor(nil)
+		a.WaitFor(nil, 0)
+		b.WaitFor(nil, 0)
 	}
 }
 
@@ -151,12 +151,12 @@ func TestWaitForIsBounded(t *testing.T) {
 	a, b, c := w.create("a", 2), w.create("b", 2), w.create("c", 2)
 	b.rec[recWaitsFor].Store(uint64(c.index) + 1)
 	c.rec[recWaitsFor].Store(uint64(b.index) + 1)
-	if a.WaitFor(b) {
+	if a.WaitFor(b, 0) {
 		t.Error("a circle of others is a's")
 	}
 	for _, word := range []uint64{1000, 1 << 32, 1<<64 - 1} {
 		b.rec[recWaitsFor].Store(word)
-		if a.WaitFor(b) {
+		if a.WaitFor(b, 0) {
 			t.Errorf("the word %x makes a circle", word)
 		}
 	}

@@ -131,8 +131,8 @@ func (in *Inspector) mailbox(i uint32, rec []word.Word) (m Info, ok bool) {
 		RoomWaiters: bits.OnesCount64(rec[recRoom].Load()), WaitsFor: -1,
 		Busy: in.since(int64(rec[recSince].Load())),
 	}
-	if w := rec[recWaitsFor].Load(); w > 0 && w <= uint64(in.seg.Mailboxes()) {
-		m.WaitsFor = int64(w - 1)
+	if w := uint32(rec[recWaitsFor].Load()); w > 0 && int(w) <= in.seg.Mailboxes() {
+		m.WaitsFor = int64(w) - 1
 	}
 	c := consumerWord(rec[recConsumer].Load())
 	m.Process, m.Parked = c.process(), c.parked()

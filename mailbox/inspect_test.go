@@ -152,7 +152,7 @@ func TestInspectWaiting(t *testing.T) {
 	})
 	cancel()
 	<-ended
-	if a.WaitFor(b) {
+	if a.WaitFor(b, 0) {
 		t.Error("that is no circle")
 	}
 	r.Busy(true)

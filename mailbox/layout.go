@@ -16,10 +16,11 @@ import (
 //	 9  refused: times a sender found the ring full
 //	16  head                                                       the consumer
 //	24  consumer: epoch 32 | - | process 20 | parked 1             the consumer, the owner
-//	25  control: incarnation 32 | bits 32                          anybody
+//	25  control: incarnation 32 | life of the actor 24 | bits 8    anybody
 //	26  room bits: process index mod 64                            senders
-//	27  waits-for: mailbox index + 1                               the consumer; who ends the call clears it
-//	32  counters: handled, errors, crashes, expired, abandoned, dead letters, stale     the consumer
+//	27  waits-for: number of the call 32 | mailbox index + 1, 32   the consumer; who ends the call clears it
+//	28  turn: who is next to get room; position 56 | process index mod 64, plus 1   8     the consumer; who had it
+//	32  counters: handled, errors, crashes, expired, abandoned, stale     the consumer; dead letters: who makes one
 //	40  peak depth, handling since (machine clock, 0 when idle)    the consumer
 //
 // The ring: capacity slot words
@@ -43,6 +44,7 @@ const (
 	recControl  = 25
 	recRoom     = 26
 	recWaitsFor = 27
+	recTurn     = 28
 
 	recHandled   = 32
 	recErrors    = 33
@@ -89,12 +91,18 @@ func (w consumerWord) parked() bool           { return w&parkedBit != 0 }
 
 type controlWord uint64
 
-const controlBits = 1<<32 - 1
+const controlBits = 1<<8 - 1
 
-func makeControl(incarnation uint32) controlWord { return controlWord(incarnation) << 32 }
+func makeControl(incarnation, life uint32) controlWord {
+	return controlWord(makeState(incarnation, life, 0))
+}
 
-func (w controlWord) incarnation() uint32 { return uint32(w >> 32) }
+func (w controlWord) incarnation() uint32 { return stateWord(w).incarnation() }
+func (w controlWord) life() uint32        { return stateWord(w).life() }
 func (w controlWord) bits() uint64        { return uint64(w & controlBits) }
+
+// of reports whether the word is for the same use and life of the mailbox as another.
+func (w controlWord) of(other controlWord) bool { return w&^controlBits == other }
 
 type slotWord uint64
 

@@ -13,16 +13,18 @@ import (
 // ABI number is raised, and the new pair is added here.
 var layouts = map[int]uint64{
 	1: 0xe550533907f3b4cf,
+	2: 0x40beb044f4b159f5,
 }
 
 func TestLayoutNeedsNewABI(t *testing.T) {
 	var b strings.Builder
 	say := func(what string, n ...any) { fmt.Fprintf(&b, "%s %d\n", what, n) }
 	say("record", recState, recRing, recCapacity, recKind, recBase, recTail, recRefused, recHead, recConsumer, recControl, recRoom,
-		recWaitsFor, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead, recStale, recPeak, recSince, shm.MailboxWords)
+		recWaitsFor, recTurn, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead, recStale, recPeak, recSince, shm.MailboxWords)
 	say("state", stateClosed, stateOpen, makeState(1, 2, stateOpen))
 	say("consumer", parkedBit, makeConsumer(3, shm.MakeProcessID(5, 7)))
-	say("control", ControlStop, ControlDrain, ControlPing, makeControl(9))
+	say("waits", waitsFor(3, 5), makeTurn(7, 9))
+	say("control", ControlStop, ControlDrain, ControlPing, makeControl(9, 10))
 	say("slot", slotLapShift, slotFullBit, slotFrameMask, emptySlot(11), fullSlot(13, 17), MaxCapacity)
 	if got := shm.Hash(b.String()); layouts[shm.ABI] != got {
 		t.Errorf("the layout of ABI %d has the hash %#x, was %#x: a changed layout needs a new ABI number\n%s", shm.ABI, got,
@@ -33,7 +35,7 @@ func TestLayoutNeedsNewABI(t *testing.T) {
 func TestRecordWordsAreApart(t *testing.T) {
 	seen := map[int]bool{}
 	for _, w := range []int{
-		recState, recRing, recCapacity, recKind, recBase, recTail, recRefused, recHead, recConsumer, recControl, recRoom, recWaitsFor,
+		recState, recRing, recCapacity, recKind, recBase, recTail, recRefused, recHead, recConsumer, recControl, recRoom, recWaitsFor, recTurn,
 		recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead, recStale, recPeak, recSince,
 	} {
 		if seen[w] || w >= shm.MailboxWords {
@@ -52,7 +54,7 @@ func TestWords(t *testing.T) {
 	if c := makeConsumer(1<<32-1, p); c.epoch() != 1<<32-1 || c.process() != p || c.parked() || !(c | parkedBit).parked() || (c|parkedBit).process() != p {
 		t.Errorf("consumer %x", c)
 	}
-	if c := makeControl(1<<32-1) | 5; c.incarnation() != 1<<32-1 || c.bits() != 5 {
+	if c := makeControl(1<<32-1, 1<<24-1) | 5; c.incarnation() != 1<<32-1 || c.life() != 1<<24-1 || c.bits() != 5 {
 		t.Errorf("control %x", c)
 	}
 }

@@ -20,9 +20,6 @@ func (m *Message) Bury(why shm.Reason, v any) {
 		m.giveBack()
 		return
 	}
-	if m.box != nil {
-		m.box.rec[recDead].Add(1)
-	}
 	if why == shm.NoReason {
 		why = shm.Undeliverable
 	}
@@ -38,11 +35,22 @@ func (m *Mailbox) Bury(d *Draft, why shm.Reason) {
 	m.hub.bury(d.Frame, why, m.index)
 }
 
+// CountDead counts a message of the mailbox that became no dead letter, since there was no memory for one.
+func (m *Mailbox) CountDead(why shm.Reason) { m.hub.countDead(why, m.index) }
+
+// countDead counts a dead letter, for the system and for the mailbox that the message was for.
+func (h *Hub) countDead(why shm.Reason, origin uint32) {
+	h.seg.Count(why)
+	if rec := h.seg.Mailbox(origin); rec != nil {
+		rec[recDead].Add(1)
+	}
+}
+
 // bury publishes a frame that this process holds exclusively as a dead letter. The reason is in the header before the frame
 // can be lost: the sweep buries again what a dead process had begun to bury.
 func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
 	letters := h.letters.Load()
-	h.seg.Count(why)
+	h.countDead(why, origin)
 	if letters == nil || origin == letters.index {
 		h.drop(f)
 		return

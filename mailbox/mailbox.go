@@ -122,12 +122,12 @@ func (m *Mailbox) reset(kind uint64) {
 	m.rec[recKind].Store(kind)
 	m.rec[recBase].Store(m.rec[recHead].Load())
 	for _, w := range []int{
-		recRefused, recRoom, recWaitsFor, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
+		recRefused, recRoom, recWaitsFor, recTurn, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
 		recStale, recPeak, recSince,
 	} {
 		m.rec[w].Store(0)
 	}
-	m.rec[recControl].Store(uint64(makeControl(m.incarnation)))
+	m.rec[recControl].Store(uint64(makeControl(m.incarnation, 0)))
 	m.rec[recConsumer].Store(uint64(makeConsumer(consumerWord(m.rec[recConsumer].Load()).epoch()+1, 0))) // nobody receives yet
 }
 
@@ -243,41 +243,51 @@ const (
 	ControlPing  uint64 = 1 << 2 // look around
 )
 
-// Control sets control bits and wakes the receiver.
-func (m *Mailbox) Control(bits uint64) error {
-	if !m.Open() || !m.setControl(bits) {
-		return m.stopped()
-	}
-	m.signal()
-	return nil
+// Control gives an order to the present life of the actor, whose receiver it wakes. A life that is being started sees it when it
+// receives; if that life ends before, the order has nobody left to end, and does not reach the next.
+func (m *Mailbox) Control(bits uint64) error { return m.control(m.state, bits) }
+
+// ControlLife is Control for that life alone: ErrStopped when it is not the present one any more.
+func (m *Mailbox) ControlLife(life uint32, bits uint64) error {
+	return m.control(func() stateWord {
+		if w := m.state(); w.life() == life {
+			return w
+		}
+		return 0
+	}, bits)
 }
 
-// setControl sets control bits; it is false when the mailbox is another's by now.
-func (m *Mailbox) setControl(bits uint64) bool {
+func (m *Mailbox) control(present func() stateWord, bits uint64) error {
 	for range controlTries {
-		w := controlWord(m.rec[recControl].Load())
-		if w.incarnation() != m.incarnation {
-			return false
+		w := controlWord(m.rec[recControl].Load()) // first the word, then the life that it may be of
+		st := present()
+		if !st.open() || st.incarnation() != m.incarnation || w.incarnation() != m.incarnation {
+			return m.stopped()
 		}
-		if m.rec[recControl].CompareAndSwap(uint64(w), uint64(w|controlWord(bits&controlBits))) { // sync: control
-			return true
+		to := makeControl(st.incarnation(), st.life())
+		if w.of(to) { // else it has the orders to a life that is over
+			to = w
+		}
+		if m.rec[recControl].CompareAndSwap(uint64(w), uint64(to|controlWord(bits&controlBits))) { // sync: control
+			m.signal()
+			return nil
 		}
 	}
-	m.rec[recControl].Or(bits & controlBits)
-	return true
+	return fmt.Errorf("the control word of mailbox %d never stands still: %w", m.index, shm.ErrCorrupt)
 }
 
 // controlTries bounds how often the bits change while one party sets its own.
 const controlTries = 1 << 12
 
 // WaitFor publishes that the receiver of this mailbox waits for a reply of mailbox to (nil: that it waits no more), and
-// reports whether that would close a circle of actors that wait for each other.
-func (m *Mailbox) WaitFor(to *Mailbox) (cycle bool) {
+// reports whether that would close a circle of actors that wait for each other. call tells this call from others of the same
+// receiver, and stands in its Header.Chain.
+func (m *Mailbox) WaitFor(to *Mailbox, call uint32) (cycle bool) {
 	if to == nil {
 		m.rec[recWaitsFor].Store(0)
 		return false
 	}
-	m.rec[recWaitsFor].Store(uint64(to.index) + 1) // sync: waits-for
+	m.rec[recWaitsFor].Store(waitsFor(to.index, call)) // sync: waits-for
 	// Twice: the words are read one after the other, and may never have stood together the first time.
 	for range 2 {
 		if !m.waitsForMe(to.index) {
@@ -287,6 +297,9 @@ func (m *Mailbox) WaitFor(to *Mailbox) (cycle bool) {
 	m.rec[recWaitsFor].Store(0)
 	return true
 }
+
+// waitsFor is the word of a receiver that waits for the end of a call to that mailbox.
+func waitsFor(to, call uint32) uint64 { return uint64(call)<<32 | uint64(to+1) }
 
 // waitsForMe follows the chain of who waits for whom, and reports whether it leads here.
 func (m *Mailbox) waitsForMe(next uint32) bool {
@@ -299,10 +312,10 @@ func (m *Mailbox) waitsForMe(next uint32) bool {
 			return false
 		}
 		w := rec[recWaitsFor].Load() // sync: waits-for
-		if w == 0 {
+		if uint32(w) == 0 {
 			return false
 		}
-		next = uint32(w - 1)
+		next = uint32(w) - 1
 	}
 	return false
 }

@@ -73,7 +73,7 @@ func (m *Message) Room(n int) ([]byte, error) {
 		return m.body.Payload(), nil
 	}
 	m.dropBody()
-	b, err := m.hub.pool.Get(n)
+	b, err := m.hub.pool.GetReserved(n)
 	if err != nil {
 		return nil, err
 	}
@@ -158,13 +158,14 @@ func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
 }
 
 // unblock says that the actor which made a call does not wait for it any more. This comes before the end of the call, so
-// that whoever answered may call that actor at once: it is only about to learn that it is free.
+// that whoever answered may call that actor at once: it is only about to learn that it is free. Another call that it makes
+// by now, also to the same mailbox, has another number.
 func (h *Hub) unblock(head *shm.Header) {
 	if head.Sender == 0 {
 		return
 	}
 	if rec := h.seg.Mailbox(head.Sender - 1); rec != nil {
-		rec[recWaitsFor].CompareAndSwap(uint64(head.Mailbox)+1, 0) // sync: waits-for
+		rec[recWaitsFor].CompareAndSwap(waitsFor(head.Mailbox, uint32(head.Chain)), 0) // sync: waits-for
 	}
 }
 

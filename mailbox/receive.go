@@ -14,18 +14,20 @@ type Receiver struct {
 	*Mailbox
 	head    uint64
 	epoch   uint32
+	orders  controlWord // the control word without orders for this life
 	wake    chan struct{}
-	remote  bool // the last message came from another process: it pays to look for the next one for a while
+	next    uint32 // who had the turn for room last, as bit of the room bits
+	remote  bool   // the last message came from another process: it pays to look for the next one for a while
 	retired atomic.Bool
 }
 
 // Receiver takes over the receiving side of a mailbox for this process. What was queued is received next, in order. The caller
-// makes sure that no other receiver is at work: the one before has ended, or its process was swept.
+// makes sure that no other receiver is at work: the one before has ended, or its process was swept. Orders to the present life that
+// were given before it began are received; orders to an earlier one are not, which has ended.
 func (m *Mailbox) Receiver() *Receiver {
 	old := consumerWord(m.rec[recConsumer].Load())
-	r := &Receiver{Mailbox: m, epoch: old.epoch() + 1, wake: make(chan struct{}, 1)}
+	r := &Receiver{Mailbox: m, epoch: old.epoch() + 1, wake: make(chan struct{}, 1), orders: makeControl(m.incarnation, m.Life())}
 	m.rec[recWaitsFor].Store(0)
-	m.rec[recControl].Store(uint64(makeControl(m.incarnation))) // without the orders to the one before
 	m.rec[recSince].Store(0)
 	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring; step: park.owner
 	r.head = m.recoverHead()
@@ -54,12 +56,18 @@ func (r *Receiver) Close() {
 	}
 }
 
-// Bits takes the control bits that are set.
+// Bits takes the control bits that are set for this life.
 func (r *Receiver) Bits() uint64 {
-	if !r.ordered() {
-		return 0
+	for range controlTries {
+		w := controlWord(r.rec[recControl].Load())
+		if !w.of(r.orders) || w == r.orders {
+			return 0
+		}
+		if r.rec[recControl].CompareAndSwap(uint64(w), uint64(r.orders)) {
+			return w.bits()
+		}
 	}
-	return controlWord(r.rec[recControl].Swap(uint64(makeControl(r.incarnation)))).bits()
+	return 0 // senders set bits all the time: it looks again before the next message
 }
 
 // TryReceive returns the next message; ok is false when there is none. Messages that were abandoned, or that make no sense, are
@@ -135,22 +143,6 @@ func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
 // ownerTries bounds how often an owner word is tried again: its caller can change it at most twice, to wait and to give up.
 const ownerTries = 8
 
-// makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
-func (r *Receiver) makeRoom() {
-	if r.rec[recRoom].Load() != 0 { // sync: room; step: room.look
-		r.wakeRoom()
-	}
-}
-
-func (m *Mailbox) wakeRoom() {
-	set := m.rec[recRoom].Swap(0) // step: room.clear
-	for p := uint32(0); set != 0 && int(p) < m.hub.seg.Processes(); p++ {
-		if set>>(p%64)&1 != 0 {
-			m.hub.wakeMailbox(m.hub.seg.ID(p), m.index)
-		}
-	}
-}
-
 // Receive waits for the next message, or for a control bit: then ok is false and the bits are not 0.
 func (r *Receiver) Receive(ctx context.Context) (msg Message, bits uint64, err error) {
 	for {
@@ -185,8 +177,11 @@ func (r *Receiver) pending() bool {
 	return w.full() && w.ahead(r.head>>r.shift) == 0 || r.ordered()
 }
 
-// ordered reports whether a control bit is set.
-func (r *Receiver) ordered() bool { return controlWord(r.rec[recControl].Load()).bits() != 0 } // sync: control
+// ordered reports whether a control bit is set for this life.
+func (r *Receiver) ordered() bool {
+	w := controlWord(r.rec[recControl].Load()) // sync: control
+	return w.of(r.orders) && w != r.orders
+}
 
 // wait is step 15: it looks for a while if that pays, then announces that it sleeps, looks once more, and sleeps.
 func (r *Receiver) wait(ctx context.Context, pending func() bool) error {

@@ -105,7 +105,7 @@ func TestEndOfCallEndsTheWait(t *testing.T) {
 			w := newWorld(t, onHeap, smallOptions())
 			a, b := w.create("a", 2), w.create("b", 2)
 			r := b.Receiver()
-			if a.WaitFor(b) {
+			if a.WaitFor(b, 0) {
 				t.Error("that is no circle")
 			}
 			d, err := w.hub.Draft(0)
@@ -121,12 +121,12 @@ func TestEndOfCallEndsTheWait(t *testing.T) {
 			}()
 			msg, _, err := r.Receive(within(t))
 			must(t, err)
-			if !b.WaitFor(a) {
+			if !b.WaitFor(a, 0) {
 				t.Error("b waits for a, which waits for b")
 			}
 			end(&msg)
 			<-done
-			if b.WaitFor(a) {
+			if b.WaitFor(a, 0) {
 				t.Error("a waits for b after its call has ended")
 			}
 		})
@@ -137,7 +137,7 @@ func TestEndOfCallEndsTheWait(t *testing.T) {
 func TestEndOfCallLeavesOtherWaits(t *testing.T) {
 	w := newWorld(t, onHeap, smallOptions())
 	a, b, c := w.create("a", 2), w.create("b", 2), w.create("c", 2)
-	a.WaitFor(c)
+	a.WaitFor(c, 0)
 	for _, sender := range []uint32{a.Index() + 1, 0, 1000, 1<<32 - 1} {
 		d, err := w.hub.Draft(0)
 		must(t, err)

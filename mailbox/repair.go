@@ -220,7 +220,9 @@ func (s *sweep) free(f shm.Frame, w shm.Owner) bool {
 // alarm wakes whoever may have been waiting for the dead: every receiver that has something to do, every parked caller,
 // every sender that waits for room.
 func (h *Hub) alarm() {
+	h.seg.EndTurn()
 	h.eachMailbox(func(m *Mailbox) {
+		m.rec[recTurn].Store(0) // it may have been the dead one's
 		m.wakeRoom()
 		if m.rec[recTail].Load() != m.rec[recHead].Load() {
 			h.wakeMailbox(m.Process(), m.index)

@@ -18,30 +18,45 @@ type Draft struct {
 	place  *Local
 }
 
-// Draft returns a draft with room for n bytes of payload: ErrTooLarge, or ErrNoSpace when there is no frame now.
-func (h *Hub) Draft(n int) (Draft, error) {
-	if err := h.Err(); err != nil {
-		return Draft{}, err
-	}
-	f, err := h.pool.Get(n)
-	return Draft{Frame: f}, err
+// Draft returns a draft with room for n bytes of payload: ErrTooLarge, or ErrNoSpace when there is no frame now, or others
+// here wait for one of that size.
+func (h *Hub) Draft(n int) (Draft, error) { return h.draftNow(n, false) }
+
+// DraftWait is Draft that waits for a frame until ctx ends. The wait is woken, not polled, and those who wait for the same size are served
+// in the order in which they came.
+func (h *Hub) DraftWait(ctx context.Context, n int) (Draft, error) { return h.draftWait(ctx, n, false) }
+
+// DraftReserved is Draft for who has a message in hand: it passes those who wait for a frame, and may use the reserve of message
+// memory. Others will have what the message holds when it is done.
+func (h *Hub) DraftReserved(n int) (Draft, error) { return h.draft(n, true) }
+
+// DraftWaitReserved is DraftWait for who has a message in hand.
+func (h *Hub) DraftWaitReserved(ctx context.Context, n int) (Draft, error) {
+	return h.draftWait(ctx, n, true)
 }
 
-// DraftWait is Draft that waits for a frame until ctx ends. The wait is woken, not polled.
-func (h *Hub) DraftWait(ctx context.Context, n int) (Draft, error) {
-	d, err := h.Draft(n)
+func (h *Hub) draftWait(ctx context.Context, n int, inHand bool) (Draft, error) {
+	d, err := h.draftNow(n, inHand)
 	if err == nil || !errors.Is(err, shm.ErrNoSpace) {
 		return d, err
 	}
-	w := h.room.enter(anyFrame)
-	defer h.room.leave(anyFrame, w)
+	queue := frameQueue(n, inHand)
+	wake, first := h.room.enter(queue)
+	defer func() {
+		if !h.room.leave(queue, wake) {
+			h.passFrameTurn()
+		}
+	}()
 	for {
-		h.seg.Want(h.self.Index())
-		if d, err = h.Draft(n); err == nil || !errors.Is(err, shm.ErrNoSpace) {
-			return d, err
+		if first {
+			h.seg.Want(h.self.Index())
+			if d, err = h.draft(n, inHand); err == nil || !errors.Is(err, shm.ErrNoSpace) {
+				return d, err
+			}
 		}
 		select {
-		case <-w:
+		case <-wake:
+			first = true // only the first is woken
 		case <-ctx.Done():
 			return d, fmt.Errorf("%w, until: %w", err, context.Cause(ctx))
 		case <-h.done:
@@ -50,8 +65,46 @@ func (h *Hub) DraftWait(ctx context.Context, n int) (Draft, error) {
 	}
 }
 
-// anyFrame stands for the message memory among the mailboxes that senders wait for room in.
-const anyFrame = ^uint32(0)
+// draftNow is draft for who comes later than those who wait.
+func (h *Hub) draftNow(n int, inHand bool) (Draft, error) {
+	if !inHand && h.room.waited(frameQueue(n, false)) {
+		if err := h.Err(); err != nil {
+			return Draft{}, err
+		}
+		return Draft{}, fmt.Errorf("no frame for %d bytes, others wait for one; raise MessageBytes: %w", n, shm.ErrNoSpace)
+	}
+	return h.draft(n, inHand)
+}
+
+func (h *Hub) draft(n int, inHand bool) (Draft, error) {
+	if err := h.Err(); err != nil {
+		return Draft{}, err
+	}
+	get := h.pool.Get
+	if inHand {
+		get = h.pool.GetReserved
+	}
+	f, err := get(n)
+	return Draft{Frame: f}, err
+}
+
+// frameQueue stands for the frames of one size among the mailboxes that senders wait for room in.
+func frameQueue(n int, inHand bool) uint32 {
+	queue := 2 * uint32(shm.Class(n))
+	if inHand {
+		queue++
+	}
+	return firstFrameQueue - queue
+}
+
+const firstFrameQueue = ^uint32(0)
+
+// passFrameTurn gives back a turn for a frame that nobody here uses.
+func (h *Hub) passFrameTurn() {
+	if !h.room.waitedAbove(uint32(h.seg.Mailboxes())) {
+		h.seg.PassTurn(h.self)
+	}
+}
 
 // Discard gives the draft's frame back.
 func (h *Hub) Discard(d *Draft) {
@@ -65,7 +118,7 @@ func (h *Hub) Discard(d *Draft) {
 // With an error nothing was sent.
 func (m *Mailbox) TrySend(d *Draft) error {
 	m.address(d)
-	err := m.publish(d, 0)
+	err := m.publishNow(d, 0)
 	if err != nil {
 		m.hub.Discard(d)
 	}
@@ -114,33 +167,6 @@ func (m *Mailbox) address(d *Draft) {
 	d.Frame.SetHeader(&d.Header)
 }
 
-// publishWait publishes, waiting for room until ctx ends.
-func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) error {
-	h := m.hub
-	err := h.Err()
-	if err == nil {
-		err = m.publish(d, flags)
-	}
-	if err == nil || !errors.Is(err, ErrMailboxFull) {
-		return err
-	}
-	w := h.room.enter(m.index)
-	defer h.room.leave(m.index, w)
-	for {
-		m.rec[recRoom].Or(1 << (h.self.Index() % 64))                                 // sync: room; step: room.bit
-		if err = m.publish(d, flags); err == nil || !errors.Is(err, ErrMailboxFull) { // step: room.second-look
-			return err
-		}
-		select {
-		case <-w:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for room in %q: %w", m.Name(), context.Cause(ctx))
-		case <-h.done:
-			return h.Err()
-		}
-	}
-}
-
 // publish is steps 3 to 8 of the one-way table.
 func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 	f := d.Frame
@@ -150,9 +176,13 @@ func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 		f.Set(f.Word(m.hub.self, shm.Held)) // step: push.refused
 		return err
 	}
+	m.usedTurn()
 	m.signal()
 	return nil
 }
+
+// isFull reports whether there was no room.
+func isFull(err error) bool { return errors.Is(err, ErrMailboxFull) }
 
 // push is steps 4 to 7: it publishes a queued frame.
 func (m *Mailbox) push(frame uint32) error {
@@ -165,11 +195,11 @@ func (m *Mailbox) push(frame uint32) error {
 			return m.stopped()
 		}
 		switch ahead := w.ahead(lap); {
-		case ahead < 0:
+		case ahead > 0 || ahead == 0 && w.full():
+			m.rec[recTail].CompareAndSwap(tail, tail+1) // step: push.help
+		case ahead < 0 || !m.spare(tail):
 			m.rec[recRefused].Add(1)
 			return fmt.Errorf("mailbox %q, capacity %d: %w", m.Name(), m.mask+1, ErrMailboxFull)
-		case ahead > 0 || w.full():
-			m.rec[recTail].CompareAndSwap(tail, tail+1) // step: push.help
 		case swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)): // sync: publish; step: push.publish
 			m.rec[recTail].CompareAndSwap(tail, tail+1) // step: push.advance
 			return nil

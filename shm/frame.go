@@ -125,7 +125,7 @@ type Header struct {
 	Enqueued    int64  // machine clock, 0 when not sampled
 	Sender      uint32 // mailbox index + 1, 0 when no actor sent it
 	Origin      uint32 // the first receiver of a dead letter: mailbox index + 1
-	Chain       uint64
+	Chain       uint64 // which call of its sender it is, as that says that it waits
 	Value       uint64 // 0, or which life of a process holds the value that goes by reference
 	Status      uint32 // of a reply
 }

@@ -22,7 +22,7 @@ import (
 // Tables start on a page, so that no two parties' words share a cache line by accident.
 const (
 	// ABI is the version of everything shared: a process attaches only to a segment of its own ABI.
-	ABI = 1
+	ABI = 2
 
 	magic    = 0x726f7463616d6873 // "shmactor" in little-endian bytes
 	pageSize = 4096
@@ -60,6 +60,7 @@ const (
 	hdrDirectory   = hdrBoot + 1 // version of the directory's index: odd while the owner moves its words
 	hdrCounters    = 64          // counters of dead letters, by reason
 	hdrWanted      = 96          // who waits for a frame; a line of its own
+	hdrTurn        = 97          // whose turn it is to get one
 	hdrCountersEnd = hdrCounters + deadReasons
 	headerSize     = pageSize
 	// MaxSystemName is the longest name of a segment or a process, in bytes.
@@ -177,7 +178,7 @@ func (g *geometry) check() error {
 }
 
 // layoutHash changes when a size or an offset above does.
-var layoutHash = xxhash.Sum64String(fmt.Sprint(ABI, headerSize, hdrBoot, hdrDirectory, hdrCounters, hdrWanted, deadReasons,
+var layoutHash = xxhash.Sum64String(fmt.Sprint(ABI, headerSize, hdrBoot, hdrDirectory, hdrCounters, hdrWanted, hdrTurn, deadReasons,
 	procWords, procBell, procCalls, nameRecord, nameBytesOffset, MailboxWords, spanSize, frameHeader, framesPerSpan, classSizes, ownerLayout))
 
 // Hash is the hash by which names are found and method types compared: xxhash64.

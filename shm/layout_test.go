@@ -11,6 +11,7 @@ import (
 // ABI number is raised, and the new pair is added here.
 var layouts = map[int]uint64{
 	1: 0xd1d447a8f1ab860d,
+	2: 0xff6aaae25dec6468,
 }
 
 // shared describes the shared bytes: every number that another build of this package would have to know.
@@ -20,7 +21,7 @@ func shared() string {
 	say("pages", pageSize, wordSize, headerSize, MaxName, MaxSystemName)
 	say("header", hdrMagic, hdrABI, hdrLayout, hdrSize, hdrProcesses, hdrMailboxes, hdrRingWords, hdrSpans, hdrMaxMessage,
 		hdrOwnerPID, hdrOwnerStart, hdrCreated, hdrInstance, hdrRingsUsed, hdrEnded, hdrNameLen, hdrName, hdrBoot, hdrDirectory,
-		hdrCounters, hdrWanted, deadReasons, uint64(magic))
+		hdrCounters, hdrWanted, hdrTurn, deadReasons, uint64(magic))
 	say("process", procWord, procPID, procStart, procNameLen, procExit, procBell, procLook, procSummary, procCalls, procName,
 		procWords, CallNumbers, procLifeShift, procWordOf(1023, ProcDead), ProcFree, ProcReserved, ProcLive, ProcDead)
 	say("name", nameRecord, nameVersion, nameHash, nameLenOffset, nameBytesOffset, slotEmpty, slotFirst, MailboxWords)
@@ -56,7 +57,7 @@ func TestLayoutWordsAreApart(t *testing.T) {
 	for name, words := range map[string][]int{
 		"header": {
 			hdrMagic, hdrABI, hdrLayout, hdrSize, hdrProcesses, hdrMailboxes, hdrRingWords, hdrSpans, hdrMaxMessage, hdrOwnerPID,
-			hdrOwnerStart, hdrCreated, hdrInstance, hdrRingsUsed, hdrEnded, hdrNameLen, hdrName, hdrBoot, hdrDirectory, hdrCounters, hdrWanted,
+			hdrOwnerStart, hdrCreated, hdrInstance, hdrRingsUsed, hdrEnded, hdrNameLen, hdrName, hdrBoot, hdrDirectory, hdrCounters, hdrWanted, hdrTurn,
 		},
 		"process": {procWord, procPID, procStart, procNameLen, procExit, procBell, procLook, procSummary, procCalls, procName},
 	} {

@@ -32,30 +32,59 @@ func keptOf(class int) int { return max(1, min(keptFrames, keptBytes/int(classSi
 
 // Get returns a frame that holds a payload of n bytes, held by the pool's process. Its header and payload hold what was
 // there before. It returns ErrTooLarge, or ErrNoSpace when no frame is free now.
-func (p *Pool) Get(n int) (Frame, error) {
-	if n > p.seg.MaxMessage() {
-		return Frame{}, fmt.Errorf("shm: %d bytes, at most %d; raise MaxMessage: %w", n, p.seg.MaxMessage(), ErrTooLarge)
+func (p *Pool) Get(n int) (Frame, error) { return p.get(n, false) }
+
+// GetReserved is Get for what is sent by who has a message in hand: a reply, or what is needed for one. It may use the reserve, so that
+// messages that wait to be handled never fill all memory: they can be answered, and then theirs is free.
+func (p *Pool) GetReserved(n int) (Frame, error) { return p.get(n, true) }
+
+func (p *Pool) get(n int, reserved bool) (Frame, error) {
+	s := p.seg
+	if n > s.MaxMessage() {
+		return Frame{}, fmt.Errorf("shm: %d bytes, at most %d; raise MaxMessage: %w", n, s.MaxMessage(), ErrTooLarge)
 	}
-	if err := p.seg.writable(); err != nil {
+	if err := s.writable(); err != nil {
 		return Frame{}, err
 	}
 	class := classOf(n)
-	if f, ok := p.take(class, n); ok {
-		return f, nil
+	for again := range 2 {
+		if again == 1 { // other classes may sit on spans that nobody uses, the caches of this process among them
+			p.Flush()
+			s.uncarve(p.self)
+		}
+		if f, ok := p.take(class, n, region{0, s.reserve(), !reserved && s.leavesFrame(p.self)}); ok {
+			s.usedTurn(p.self)
+			return f, nil
+		}
+		if !reserved {
+			continue
+		}
+		if f, ok := p.take(class, n, region{s.reserve(), s.geo.spans, false}); ok {
+			return f, nil
+		}
 	}
-	// Other classes may sit on spans that nobody uses, the caches of this process among them.
-	p.Flush()
-	p.seg.uncarve(p.self)
-	if f, ok := p.take(class, n); ok {
-		return f, nil
+	if !reserved {
+		s.refusedByTurn(p.self)
 	}
 	return Frame{}, fmt.Errorf("shm: no frame for %d bytes in %d bytes of message memory; raise MessageBytes: %w",
-		n, p.seg.geo.spans*spanSize, ErrNoSpace)
+		n, s.geo.spans*spanSize, ErrNoSpace)
 }
 
-func (p *Pool) take(class, n int) (Frame, bool) {
+// region is where a frame is looked for.
+type region struct {
+	from, to int64 // spans
+	leave    bool  // the first free frame that is found, or span, is somebody else's
+}
+
+// reserve is the first of the spans at the end of message memory that are kept for those who have a message in hand.
+func (s *Segment) reserve() int64 { return s.geo.spans - s.geo.spans/reserveShare }
+
+// reserveShare is which part of message memory the reserve is; a segment of fewer spans has none.
+const reserveShare = 32
+
+func (p *Pool) take(class, n int, r region) (Frame, bool) {
 	if class == len(classSizes) {
-		return p.seg.buildRun((int64(n)+frameHeader+spanSize-1)/spanSize, p.self)
+		return p.seg.buildRun((int64(n)+frameHeader+spanSize-1)/spanSize, p.self, r)
 	}
 	c := &p.classes[class]
 	c.Lock()
@@ -65,18 +94,19 @@ func (p *Pool) take(class, n int) (Frame, bool) {
 		c.kept = c.kept[:last]
 		return f, true
 	}
-	if f, ok := p.scan(class, &c.hint); ok {
+	if f, ok := p.scan(class, &c.hint, r); ok {
 		return f, true
 	}
-	return p.seg.carve(class, p.self)
+	return p.seg.carve(class, p.self, r)
 }
 
 // scan looks for a free frame of a class, first where one was found before.
-func (p *Pool) scan(class int, hint *int64) (Frame, bool) {
+func (p *Pool) scan(class int, hint *int64, r region) (Frame, bool) {
 	s, want := p.seg, uint64(classUse(class))
 	_, n := classUse(class).frames()
-	for i := range s.geo.spans {
-		span := (*hint + i) % s.geo.spans
+	size := r.to - r.from
+	for i := range size {
+		span := r.from + (*hint+i)%size
 		if s.spans[span].Load() != want {
 			continue
 		}
@@ -85,6 +115,10 @@ func (p *Pool) scan(class int, hint *int64) (Frame, bool) {
 			own := &s.owners[index]
 			w := Owner(own.Load())
 			if w.State() != Free && !s.staleBody(w) {
+				continue
+			}
+			if r.leave {
+				r.leave = false
 				continue
 			}
 			gen := s.generation(uint32(index), w)
@@ -98,7 +132,7 @@ func (p *Pool) scan(class int, hint *int64) (Frame, bool) {
 				own.Store(uint64(MakeOwner(gen+1, 0, Free)))
 				break
 			}
-			*hint = span
+			*hint = span - r.from
 			return s.frameAt(uint32(index))
 		}
 	}
@@ -115,7 +149,7 @@ func (p *Pool) Put(f Frame) {
 	s.releaseBody(f, p.self)
 	f.gen++
 	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanClass && u.value() < int64(len(classSizes)) {
-		if !s.Wanted() && p.keep(int(u.value()), f) {
+		if !s.Wanted() && int64(f.index/framesPerSpan) < s.reserve() && p.keep(int(u.value()), f) {
 			// Who began to wait meanwhile may have looked before, and this process may have emptied its cache before.
 			if s.Wanted() {
 				p.Flush()

@@ -15,6 +15,7 @@ import (
 type sleeper struct {
 	p    *Pool
 	wake chan struct{}
+	here atomic.Bool // somebody waits here
 	stop atomic.Bool
 	done sync.WaitGroup
 }
@@ -29,6 +30,9 @@ func newSleeper(t *testing.T, s *Segment, id ProcessID) *sleeper {
 			}
 			if s.Wanted() {
 				w.p.Flush()
+			}
+			if !w.here.Load() {
+				s.PassTurn(id)
 			}
 			select {
 			case w.wake <- struct{}{}:
@@ -51,6 +55,11 @@ func newSleeper(t *testing.T, s *Segment, id ProcessID) *sleeper {
 func (w *sleeper) get(t *testing.T, n int) (f Frame, ok bool) {
 	timer := time.NewTimer(testkit.Scale(limit))
 	defer timer.Stop()
+	w.here.Store(true)
+	defer func() {
+		w.here.Store(false)
+		w.p.seg.PassTurn(w.p.self)
+	}()
 	for {
 		if f, err := w.p.Get(n); err == nil {
 			return f, true

@@ -70,14 +70,14 @@ func TestDeathInEveryStep(t *testing.T) {
 		leave func(t *testing.T, s *Segment, id ProcessID)
 	}{
 		{"carve: frame 0 is held", func(t *testing.T, s *Segment, id ProcessID) { s.holdFirst(3, id) }},
-		{"carve: carved", func(t *testing.T, s *Segment, id ProcessID) { s.carve(class, id) }},
+		{"carve: carved", func(t *testing.T, s *Segment, id ProcessID) { s.carve(class, id, region{0, s.geo.spans, false}) }},
 		{"uncarve: a frame is held", func(t *testing.T, s *Segment, id ProcessID) {
-			f, _ := s.carve(class, id)
+			f, _ := s.carve(class, id, region{0, s.geo.spans, false})
 			f.Set(MakeOwner(f.gen+1, 0, Free))
 			s.holdAll(0, 1, id)
 		}},
 		{"uncarve: all are held", func(t *testing.T, s *Segment, id ProcessID) {
-			f, _ := s.carve(class, id)
+			f, _ := s.carve(class, id, region{0, s.geo.spans, false})
 			f.Set(MakeOwner(f.gen+1, 0, Free))
 			s.holdAll(0, 2, id)
 		}},
@@ -91,12 +91,12 @@ func TestDeathInEveryStep(t *testing.T) {
 		{"uncarve: the span was carved again by another", func(t *testing.T, s *Segment, id ProcessID) {
 			s.holdAll(0, framesPerSpan, id)
 			s.dropAll(0, 1)
-			f, _ := s.carve(class, s.ID(0))
+			f, _ := s.carve(class, s.ID(0), region{0, s.geo.spans, false})
 			f.Set(MakeOwner(f.gen+1, 0, Free))
 		}},
 		{"scan: the span was carved for fewer frames", func(t *testing.T, s *Segment, id ProcessID) {
 			s.owners[200].Store(uint64(MakeOwner(7, id, Held)))
-			f, _ := s.carve(class, s.ID(0))
+			f, _ := s.carve(class, s.ID(0), region{0, s.geo.spans, false})
 			f.Set(MakeOwner(f.gen+1, 0, Free))
 		}},
 		{"run: the head is held", func(t *testing.T, s *Segment, id ProcessID) { s.holdFirst(s.geo.spans-3, id) }},

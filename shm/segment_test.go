@@ -101,7 +101,7 @@ func TestAttachChecksTheHeader(t *testing.T) {
 		{"nothing", func([]byte) {}, nil, ""},
 		{"magic", put(hdrMagic, 1), ErrIncompatible, "is not a segment"},
 		{"no magic yet", put(hdrMagic, 0), ErrIncompatible, "is not a segment"},
-		{"ABI", put(hdrABI, ABI+1), ErrIncompatible, "has ABI 2, this program ABI 1"},
+		{"ABI", put(hdrABI, ABI+1), ErrIncompatible, fmt.Sprintf("has ABI %d, this program ABI %d", ABI+1, ABI)},
 		{"layout", put(hdrLayout, layoutHash+1), ErrIncompatible, "has layout"},
 		{"size", put(hdrSize, 12345), ErrCorrupt, "its header says 12345"},
 		{"no processes", put(hdrProcesses, 0), ErrCorrupt, "Processes is 0"},

@@ -61,6 +61,9 @@ func classOf(n int) int {
 	return lo
 }
 
+// Class numbers the sizes of frames: messages of one class use the same ones. All that need several spans are of one.
+func Class(n int) int { return classOf(n) }
+
 // holdFirst takes frame 0 of a span that is not carved, which is the right to carve it.
 func (s *Segment) holdFirst(span int64, self ProcessID) (gen uint32, ok bool) {
 	own := &s.owners[span*framesPerSpan]
@@ -76,10 +79,14 @@ func (s *Segment) dropFirst(span int64, gen uint32) {
 }
 
 // carve turns a free span into frames of a class and returns its frame 0, held.
-func (s *Segment) carve(class int, self ProcessID) (Frame, bool) {
-	for span := range s.geo.spans {
+func (s *Segment) carve(class int, self ProcessID, r region) (Frame, bool) {
+	for span := r.from; span < r.to; span++ {
 		u := spanUse(s.spans[span].Load())
 		if !s.countsAsFree(u) {
+			continue
+		}
+		if r.leave {
+			r.leave = false
 			continue
 		}
 		gen, ok := s.holdFirst(span, self)
@@ -147,9 +154,13 @@ func (s *Segment) dropAll(span, n int64) {
 
 // buildRun takes n adjoining spans for one message, from the far end, where runs do not cut up the space of small frames.
 // The head is built first: until it is let go, all parts are found through it.
-func (s *Segment) buildRun(n int64, self ProcessID) (Frame, bool) {
-	for start := s.geo.spans - n; start >= 0; start-- {
+func (s *Segment) buildRun(n int64, self ProcessID, r region) (Frame, bool) {
+	for start := r.to - n; start >= r.from; start-- {
 		if !s.runFree(start, n) {
+			continue
+		}
+		if r.leave {
+			r.leave = false
 			continue
 		}
 		u := spanUse(s.spans[start].Load())

@@ -37,7 +37,8 @@ type retiredActor struct {
 }
 
 var (
-	adminKind    = actor.NewKindWith(adminName, func(r *root) (*admin, error) { return &admin{r}, nil }, actor.Capacity(adminCapacity))
+	adminKind = actor.NewKindWith(adminName, func(r *root) (*admin, error) { return &admin{r}, nil }, actor.Capacity(adminCapacity),
+		actor.ForControl())
 	adminSpawn   = actor.NewMethod(adminKind.Kind, "spawn", (*admin).spawn)
 	adminStop    = actor.NewMethod(adminKind.Kind, "stop", (*admin).stop)
 	adminAwait   = actor.NewMethod(adminKind.Kind, "await", (*admin).await)

@@ -161,7 +161,7 @@ type stopOrder struct {
 type spawned struct{ Process uint32 }
 
 var (
-	agentKind  = actor.NewKindWith(systemPrefix+"agent", func(a *agent) (*agent, error) { return a, nil })
+	agentKind  = actor.NewKindWith(systemPrefix+"agent", func(a *agent) (*agent, error) { return a, nil }, actor.ForControl())
 	agentBegin = actor.NewMethod(agentKind.Kind, "begin", (*agent).begin)
 	agentSpawn = actor.NewMethod(agentKind.Kind, "spawn", (*agent).spawn)
 	agentEnd   = actor.NewMethod(agentKind.Kind, "end", (*agent).end)

@@ -157,7 +157,7 @@ func TestStates(t *testing.T) {
 	want("one message", stateReady, "main")
 	r.Busy(true)
 	want("handled", stateRun, "main")
-	a.WaitFor(b)
+	a.WaitFor(b, 0)
 	want("waits for another", stateWait, "main")
 	s.send(a, 1)
 	want("no room", stateFull, "main")
