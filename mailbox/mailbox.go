@@ -122,7 +122,7 @@ func (m *Mailbox) reset(kind uint64) {
 	m.rec[recKind].Store(kind)
 	m.rec[recBase].Store(m.rec[recHead].Load())
 	for _, w := range []int{
-		recRefused, recRoom, recWaitsFor, recTurn, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
+		recRefused, recRoom, recWaitsFor, recTurn, recLine, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
 		recStale, recPeak, recSince,
 	} {
 		m.rec[w].Store(0)

@@ -222,7 +222,8 @@ func (s *sweep) free(f shm.Frame, w shm.Owner) bool {
 func (h *Hub) alarm() {
 	h.seg.EndTurn()
 	h.eachMailbox(func(m *Mailbox) {
-		m.rec[recTurn].Store(0) // it may have been the dead one's
+		m.rec[recLine].Store(0) // the dead one may be in it; who lives is in line again when it is woken
+		m.rec[recTurn].Store(0)
 		m.wakeRoom()
 		if m.rec[recTail].Load() != m.rec[recHead].Load() {
 			h.wakeMailbox(m.Process(), m.index)

@@ -3,6 +3,7 @@ package mailbox
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -15,7 +16,7 @@ import (
 //
 //   - Inside a process senders are served in the order in which they began to wait. Only the first of them looks and is woken; when
 //     it has sent or given up it wakes the next. Who comes later, also with TrySend, does not pass those who wait.
-//   - Among processes there is a turn. When a receiver makes room and processes wait for it, it gives the turn to one of them, to
+//   - Among processes there is a turn. When a receiver makes room, it gives the turn to one of the processes that are in line, to
 //     each in its time. As long as it has the turn, all others leave the last free slot to it. The turn ends with the message that it
 //     sends, when nobody waits there any more, with its death, and at the latest after turnLimit messages.
 //
@@ -146,15 +147,13 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 		}
 	}
 	wake, first := h.room.enter(m.index)
-	defer func() {
-		if !h.room.leave(m.index, wake) {
-			h.passTurn(m.index)
-		}
-	}()
+	sent := false
+	defer func() { m.leaveRoom(wake, sent) }()
 	for {
 		if first {
-			m.rec[recRoom].Or(1 << (h.self.Index() % 64)) // sync: room
+			m.wantRoom()
 			if err := m.publish(d, flags); !isFull(err) {
+				sent = err == nil
 				return err
 			}
 		}
@@ -181,54 +180,80 @@ func (m *Mailbox) spare(tail uint64) bool {
 	return w.ahead(next>>m.shift) == 0 && !w.full()
 }
 
-// usedTurn ends this process's turn, after it has sent.
-func (m *Mailbox) usedTurn() {
+// wantRoom says that this process waits for room, and is in line for the turn.
+func (m *Mailbox) wantRoom() {
+	bit := uint64(1) << (m.hub.self.Index() % 64)
+	m.rec[recLine].Or(bit)
+	m.rec[recRoom].Or(bit) // sync: room
+}
+
+// leaveRoom ends a wait for room. Who has sent has used the turn; if others wait here, the process is in line for the next one
+// before it lets go of this one.
+func (m *Mailbox) leaveRoom(wake chan struct{}, sent bool) {
+	others := m.hub.room.leave(m.index, wake)
+	if !others {
+		m.hub.passTurn(m.index)
+		return
+	}
+	if sent {
+		m.wantRoom()
+		m.endTurn()
+	}
+}
+
+// endTurn ends this process's turn, if it has it.
+func (m *Mailbox) endTurn() {
 	if turn := turnWord(m.rec[recTurn].Load()); turn != 0 && turn.of(m.hub.self) {
 		m.rec[recTurn].CompareAndSwap(uint64(turn), 0) // sync: turn
 	}
 }
 
-// passTurn gives back a turn that nobody here uses, and wakes those who left a slot to it.
+// passTurn leaves the line, gives back a turn that nobody here uses, and wakes those who left a slot to it. One who begins to wait
+// meanwhile may lose the place in the line until it is woken, and no more.
 func (h *Hub) passTurn(mailbox uint32) {
-	rec := h.seg.Mailbox(mailbox)
+	rec, bit := h.seg.Mailbox(mailbox), uint64(1)<<(h.self.Index()%64)
 	if rec == nil {
 		return
 	}
+	if rec[recLine].Load()&bit != 0 {
+		rec[recLine].And(^bit)
+	}
 	turn := turnWord(rec[recTurn].Load())
 	if turn != 0 && turn.of(h.self) && rec[recTurn].CompareAndSwap(uint64(turn), 0) {
-		h.wakeRoom(rec, mailbox)
-	}
-}
-
-// giveTurn gives the turn to the next of the processes that wait for room, when nobody has it or it was not used in time.
-func (r *Receiver) giveTurn(set uint64) {
-	turn := turnWord(r.rec[recTurn].Load())
-	if !turn.over(r.head) {
-		return
-	}
-	for range 64 {
-		r.next = (r.next + 1) % 64
-		if set>>r.next&1 != 0 {
-			r.rec[recTurn].CompareAndSwap(uint64(turn), uint64(makeTurn(r.next, r.head))) // sync: turn
-			return
-		}
+		h.wakeRoom(rec, mailbox, 0)
 	}
 }
 
 // makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
 func (r *Receiver) makeRoom() {
-	set := r.rec[recRoom].Load() // sync: room
-	if set == 0 {
+	line, set := r.rec[recLine].Load(), r.rec[recRoom].Load() // sync: room
+	if line|set == 0 {
 		return
 	}
-	r.giveTurn(set) // before they are woken
-	r.wakeRoom()
+	next := r.giveTurn(line) // before it is woken
+	if next|set != 0 {
+		r.hub.wakeRoom(r.rec, r.index, next)
+	}
 }
 
-func (m *Mailbox) wakeRoom() { m.hub.wakeRoom(m.rec, m.index) }
+// giveTurn gives the turn to the next process in the line, when nobody has it or it was not used in time, and returns its bit.
+func (r *Receiver) giveTurn(line uint64) (bit uint64) {
+	turn := turnWord(r.rec[recTurn].Load())
+	if line == 0 || !turn.over(r.head) {
+		return 0
+	}
+	r.next = (r.next + 1 + uint32(bits.TrailingZeros64(bits.RotateLeft64(line, -int(r.next)-1)))) % 64
+	if !r.rec[recTurn].CompareAndSwap(uint64(turn), uint64(makeTurn(r.next, r.head))) { // sync: turn
+		return 0
+	}
+	return 1 << r.next
+}
 
-func (h *Hub) wakeRoom(rec []word.Word, mailbox uint32) {
-	set := rec[recRoom].Swap(0)
+func (m *Mailbox) wakeRoom() { m.hub.wakeRoom(m.rec, m.index, 0) }
+
+// wakeRoom wakes the processes that wait for room, and those named besides.
+func (h *Hub) wakeRoom(rec []word.Word, mailbox uint32, also uint64) {
+	set := rec[recRoom].Swap(0) | also
 	for p := uint32(0); set != 0 && int(p) < h.seg.Processes(); p++ {
 		if set>>(p%64)&1 != 0 {
 			h.wakeMailbox(h.seg.ID(p), mailbox)

@@ -176,7 +176,6 @@ func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 		f.Set(f.Word(m.hub.self, shm.Held)) // step: push.refused
 		return err
 	}
-	m.usedTurn()
 	m.signal()
 	return nil
 }

@@ -1,0 +1,123 @@
+package shm
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/shmactor/shmactor/internal/testkit"
+)
+
+// What is used up is an error that says what to raise; what is given back can be used again, by anybody.
+func TestUsedUp(t *testing.T) {
+	for _, c := range []struct {
+		name, says string
+		take       func(s *Segment, p *Pool) (giveBack func(), err error)
+	}{
+		{"frames", "raise MessageBytes", func(_ *Segment, p *Pool) (func(), error) {
+			f, err := p.Get(30_000)
+			return func() { p.Put(f) }, err
+		}},
+		{"runs", "raise MessageBytes", func(_ *Segment, p *Pool) (func(), error) {
+			f, err := p.Get(3 * spanSize)
+			return func() { p.Put(f) }, err
+		}},
+		{"processes", "raise Processes", func(s *Segment, _ *Pool) (func(), error) {
+			id, err := s.Grant("one")
+			return func() { s.Condemn(id); s.Release(id) }, err
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			testkit.NoLeaks(t)
+			s := create(t, small())
+			p, other := pool(t, s, s.ID(0)), pool(t, s, enter(t, s, "other"))
+			for round := range 3 {
+				var back []func()
+				for {
+					giveBack, err := c.take(s, p)
+					if err != nil {
+						if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), c.says) {
+							t.Fatalf("%v, want one that says %q", err, c.says)
+						}
+						break
+					}
+					back = append(back, giveBack)
+				}
+				if len(back) == 0 {
+					t.Fatalf("round %d: nothing is left", round)
+				}
+				if _, err := c.take(s, other); !errors.Is(err, ErrNoSpace) {
+					t.Errorf("another: %v", err)
+				}
+				back[0]()
+				p.Flush()
+				giveBack, err := c.take(s, other)
+				must(t, err)
+				giveBack()
+				other.Flush()
+				for _, b := range back[1:] {
+					b()
+				}
+				p.Flush()
+			}
+		})
+	}
+}
+
+// The others leave one free frame, or span, to the process that has the turn; it and the reserve are not concerned.
+func TestTurnForFrames(t *testing.T) {
+	testkit.NoLeaks(t)
+	o := small()
+	o.MessageBytes = 64 * spanSize
+	s := create(t, o)
+	a, b := pool(t, s, s.ID(0)), pool(t, s, enter(t, s, "b"))
+	const n = 60_000 // one to a span
+	all := fill(t, a, n)
+	if len(all) != 62 {
+		t.Fatalf("%d frames, want all but the reserve of two", len(all))
+	}
+	reserved := func() bool {
+		f, err := a.GetReserved(n)
+		if err == nil {
+			a.Put(f)
+			a.Flush()
+		}
+		return err == nil
+	}
+	if !reserved() {
+		t.Error("there is no reserve")
+	}
+	s.Want(b.self.Index())
+	a.Put(all[0])
+	if w := s.header[hdrTurn].Load(); w != turnActive|uint64(b.self.Index()) {
+		t.Fatalf("the turn is %x, want that of %v", w, b.self)
+	}
+	if _, err := a.Get(n); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("the last frame is not left to who has the turn: %v", err)
+	}
+	a.Put(all[1])
+	two := get(t, a, n) // there is another for b
+	if !reserved() {
+		t.Error("a turn keeps others from the reserve")
+	}
+	f := get(t, b, n)
+	if w := s.header[hdrTurn].Load(); w&turnActive != 0 {
+		t.Errorf("the turn was used, and is %x", w)
+	}
+	s.Want(b.self.Index())
+	b.Put(f)
+	for range turnLimit { // b does not use its turn for long
+		if _, err := a.Get(n); err == nil {
+			t.Fatal("the last frame is not left to who has the turn")
+		}
+	}
+	all[0], all[1] = get(t, a, n), two
+	a.Put(all[0]) // again b's turn, if it waits
+	s.Want(b.self.Index())
+	s.PassTurn(b.self) // it does not
+	all[0] = get(t, a, n)
+	s.EndTurn()
+	for _, f := range all {
+		a.Put(f)
+	}
+}
