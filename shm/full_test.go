@@ -64,6 +64,20 @@ func TestUsedUp(t *testing.T) {
 	}
 }
 
+// A segment that its memory cgroup cannot hold is refused: the kernel would kill for it later.
+func TestMemoryCgroupTooSmall(t *testing.T) {
+	limited := func(limit, used int64, ok bool) func() (int64, int64, bool) {
+		return func() (int64, int64, bool) { return limit, used, ok }
+	}
+	const size = 10 << 20
+	must(t, fitsInto(size, limited(0, 0, false)))
+	must(t, fitsInto(size, limited(size+5, 5, true)))
+	err := fitsInto(size, limited(size+5, 6, true))
+	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "memory.max") || !strings.Contains(err.Error(), "MessageBytes") {
+		t.Errorf("%v, want one that names memory.max and what to lower", err)
+	}
+}
+
 // The others leave one free frame, or span, to the process that has the turn; it and the reserve are not concerned.
 func TestTurnForFrames(t *testing.T) {
 	testkit.NoLeaks(t)

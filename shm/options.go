@@ -87,7 +87,11 @@ func (o Options) Size() (int64, error) {
 // fits refuses a segment that the memory cgroup cannot hold: its kernel would answer the first touch with the OOM killer,
 // not with an error.
 func fits(size int64) error {
-	limit, used, ok := sys.MemoryLimit()
+	return fitsInto(size, sys.MemoryLimit)
+}
+
+func fitsInto(size int64, memory func() (limit, used int64, ok bool)) error {
+	limit, used, ok := memory()
 	if ok && size > limit-used {
 		return fmt.Errorf("shm: a segment of %d bytes does not fit: the memory cgroup allows %d and %d are in use; "+
 			"lower MessageBytes, Mailboxes or MaxMessage, or raise memory.max: %w", size, limit, used, ErrNoSpace)

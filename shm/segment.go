@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -99,9 +100,12 @@ func createMemory(name string, size int64) (*os.File, error) {
 	return f, noSpace(err, size, "anonymous memory")
 }
 
+// noRoom is how the kernel says that there is none: on the file system, in memory, in a quota, under the limit of a file's size.
+var noRoom = []error{syscall.ENOSPC, syscall.ENOMEM, syscall.EDQUOT, syscall.EFBIG}
+
 // noSpace says what was needed when there was no room for it.
 func noSpace(err error, size int64, where string) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.ENOMEM) {
+	if slices.ContainsFunc(noRoom, func(e error) bool { return errors.Is(err, e) }) {
 		return fmt.Errorf("shm: a segment needs %d bytes of %s and there is no room (%w); lower MessageBytes, Mailboxes or "+
 			"MaxMessage, or make room: %w", size, where, err, ErrNoSpace)
 	}

@@ -87,19 +87,24 @@ func (h *ProcessHandle) Kill() error {
 // Close ends a Wait.
 func (h *ProcessHandle) Close() error { return h.file.Close() }
 
-// MemoryLimit returns the smallest memory.max of this process's cgroup and its parents in bytes, and what is in use under
-// it; ok is false where there is no limit or no cgroup v2.
+// MemoryLimit returns the memory.max of this process's cgroup, or of that of its parents which leaves the least, in bytes, and what is
+// in use under it; ok is false where there is no limit or no cgroup v2.
 func MemoryLimit() (limit, used int64, ok bool) {
-	self, err := os.ReadFile("/proc/self/cgroup")
+	return memoryLimit("/proc/self/cgroup", "/sys/fs/cgroup")
+}
+
+// memoryLimit is MemoryLimit of a process whose cgroup that file names, under the root of all cgroups.
+func memoryLimit(file, root string) (limit, used int64, ok bool) {
+	self, err := os.ReadFile(file)
 	if err != nil {
 		return 0, 0, false
 	}
-	_, path, found := strings.Cut(strings.TrimSpace(string(self)), "0::")
+	_, path, found := strings.Cut("\n"+string(self), "\n0::")
 	if !found {
 		return 0, 0, false
 	}
 	path, _, _ = strings.Cut(path, "\n")
-	for dir := "/sys/fs/cgroup" + strings.TrimSuffix(path, "/"); len(dir) >= len("/sys/fs/cgroup"); dir = dir[:strings.LastIndexByte(dir, '/')] {
+	for dir := root + strings.TrimSuffix(path, "/"); len(dir) >= len(root); dir = dir[:strings.LastIndexByte(dir, '/')] {
 		l, err := readNumber(dir + "/memory.max")
 		if err != nil {
 			continue
