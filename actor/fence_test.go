@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/shm"
 )
@@ -78,6 +79,11 @@ func (s *scene) fence(t *testing.T, comeBack func() (int64, error), oneWay bool)
 	if oneWay {
 		if l := s.w.waitLetters(1); l[0].reason != shm.Stopped || l[0].to != "a" {
 			t.Errorf("the message in hand became %+v", l)
+		}
+		for _, m := range mailbox.Inspect(s.w.seg).Mailboxes {
+			if m.Name == "a" && m.Dead != 1 {
+				t.Errorf("the mailbox counts %d dead letters, want 1", m.Dead)
+			}
 		}
 	}
 	s.w.clean()

@@ -147,7 +147,7 @@ func (m Method[T, Req, Res]) Call(ctx context.Context, to Ref[T], req Req) (res 
 }
 
 // Send sends req one way: nil means that the actor's mailbox accepted it. It waits for room until ctx ends, and sends
-// nothing when that has ended before.
+// nothing when that has ended before. Those who wait for room are served in order, and are not passed by who comes later.
 func (m Method[T, Req, Res]) Send(ctx context.Context, to Ref[T], req Req) error {
 	if ctx.Err() != nil {
 		return ended(ctx, context.Cause(ctx))
