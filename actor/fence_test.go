@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
-	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/internal/testkit"
+	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/shm"
 )
 
