@@ -152,7 +152,7 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 	for {
 		if first {
 			m.wantRoom()
-			if err := m.publish(d, flags); !isFull(err) {
+			if err := m.publish(d, flags); !isFull(err) { // step: room.second-look
 				sent = err == nil
 				return err
 			}
@@ -184,7 +184,7 @@ func (m *Mailbox) spare(tail uint64) bool {
 func (m *Mailbox) wantRoom() {
 	bit := uint64(1) << (m.hub.self.Index() % 64)
 	m.rec[recLine].Or(bit)
-	m.rec[recRoom].Or(bit) // sync: room
+	m.rec[recRoom].Or(bit) // sync: room; step: room.bit
 }
 
 // leaveRoom ends a wait for room. Who has sent has used the turn; if others wait here, the process is in line for the next one
@@ -226,7 +226,7 @@ func (h *Hub) passTurn(mailbox uint32) {
 
 // makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
 func (r *Receiver) makeRoom() {
-	line, set := r.rec[recLine].Load(), r.rec[recRoom].Load() // sync: room
+	line, set := r.rec[recLine].Load(), r.rec[recRoom].Load() // sync: room; step: room.look
 	if line|set == 0 {
 		return
 	}
@@ -253,7 +253,7 @@ func (m *Mailbox) wakeRoom() { m.hub.wakeRoom(m.rec, m.index, 0) }
 
 // wakeRoom wakes the processes that wait for room, and those named besides.
 func (h *Hub) wakeRoom(rec []word.Word, mailbox uint32, also uint64) {
-	set := rec[recRoom].Swap(0) | also
+	set := rec[recRoom].Swap(0) | also // step: room.clear
 	for p := uint32(0); set != 0 && int(p) < h.seg.Processes(); p++ {
 		if set>>(p%64)&1 != 0 {
 			h.wakeMailbox(h.seg.ID(p), mailbox)
