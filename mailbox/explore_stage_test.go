@@ -395,6 +395,8 @@ func (p *play) audit(e *entry) error {
 		return errors.New("its handling never ended")
 	case e.state == "refused" && len(e.begun)+e.letters > 0:
 		return errors.New("refused and yet delivered")
+	case errors.Is(e.why, shm.ErrCorrupt):
+		return errors.New("corrupt")
 	case e.call && e.letters > 0:
 		return errors.New("a call became a dead letter")
 	case e.state == "replied" && len(e.begun) != 1:
