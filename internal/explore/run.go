@@ -284,6 +284,7 @@ func (r *Run) walk(build func(r *Run)) {
 		a.dead = true
 		r.release(a)
 	}
+	synctest.Wait()
 	for _, f := range r.after {
 		f()
 	}

@@ -26,10 +26,14 @@ func (r *Run) Before(op word.Op, addr unsafe.Pointer) {
 	if r.free {
 		return
 	}
-	if r.steps++; r.steps > maxSteps {
+	r.mu.Lock() // whom the last access woke comes here at once with who made it
+	r.steps++
+	tooMany := r.steps > maxSteps
+	a.private = !r.search.touch(a, op, addr)
+	r.mu.Unlock()
+	if tooMany {
 		r.Fail("%s goes on for ever", a.name)
 	}
-	a.private = !r.search.touch(a, op, addr)
 	if a != r.current || !a.private || r.over {
 		r.point(a, op, addr)
 	}
@@ -98,7 +102,10 @@ func (r *Run) Lock(m *word.Mutex) {
 	r.mu.Lock()
 	holder := r.held[m]
 	r.mu.Unlock()
-	if a == nil || r.free || a.dead {
+	if a != nil && a.dead {
+		runtime.Goexit()
+	}
+	if a == nil || r.free {
 		if holder != nil && holder.dead {
 			r.Unlock(m)
 			m.Break() // it died with its process, which is being taken down
