@@ -18,7 +18,7 @@ import (
 //	order      one for each sender and target: the number after the message that began last
 //	entries    one word of 32 bits for each message, by sender
 //
-// Senders are the callers and then the targets, whose handlers send too. The file is sparse.
+// Senders are the callers, the targets, whose handlers send too, and the callers in clients. The file is sparse.
 type ledger struct {
 	file  *os.File
 	bytes []byte
@@ -29,12 +29,23 @@ type ledger struct {
 }
 
 // shape says how large the parts of a ledger are.
-type shape struct{ callers, targets, perSender uint64 }
+type shape struct{ callers, workers, perSender uint64 }
 
-func (s shape) senders() uint64 { return s.callers + s.targets }
+// guests are the targets that come and go.
+const guests = 3
+
+// Targets are two in each worker, then one in the program itself, then the guests.
+func (s shape) home() uint64 { return 2 * s.workers }
+
+func (s shape) targets() uint64 { return s.home() + 1 + guests }
+
+func (s shape) senders() uint64 { return s.callers + s.targets() + clients*clientCallers }
+
+// client is the first sender of a client.
+func (s shape) client(n uint64) uint64 { return s.callers + s.targets() + n*clientCallers }
 
 func (s shape) words() uint64 {
-	return counterWords + s.targets + s.senders() + s.senders()*s.targets
+	return counterWords + s.targets() + s.senders() + s.senders()*s.targets()
 }
 
 func (s shape) size() int64 { return int64(8*s.words() + 4*s.senders()*s.perSender) }
@@ -42,10 +53,12 @@ func (s shape) size() int64 { return int64(8*s.words() + 4*s.senders()*s.perSend
 // Counters.
 const (
 	countCallers = iota // the shape
-	countTargets
+	countWorkers
 	countPerSender
-	countKills // of workers
-	countCradle
+	countKills   // of workers
+	countCradle  // of these, of workers that had not joined yet
+	countClients // killed
+	countForeign // letters of the system itself
 	countStops
 	countLetters // taken out
 	countTorn    // messages that were not whole
@@ -84,7 +97,7 @@ func createLedger(path string, s shape) (err error) {
 	}
 	defer func() { err = first(err, f.Close()) }()
 	var head []byte
-	for _, n := range []uint64{s.callers, s.targets, s.perSender} {
+	for _, n := range []uint64{s.callers, s.workers, s.perSender} {
 		head = binary.NativeEndian.AppendUint64(head, n)
 	}
 	if _, err := f.Write(head); err != nil {
@@ -104,7 +117,7 @@ func openLedger(path string) (*ledger, error) {
 		return nil, first(err, f.Close())
 	}
 	number := func(i int) uint64 { return binary.NativeEndian.Uint64(head[8*i:]) }
-	s := shape{number(countCallers), number(countTargets), number(countPerSender)}
+	s := shape{number(countCallers), number(countWorkers), number(countPerSender)}
 	b, err := syscall.Mmap(int(f.Fd()), 0, int(s.size()), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {
 		return nil, first(fmt.Errorf("the ledger cannot be mapped: %w", err), f.Close())
@@ -116,7 +129,7 @@ func openLedger(path string) (*ledger, error) {
 		words = words[n:]
 		return p
 	}
-	l.counters, l.ready, l.next, l.order = part(counterWords), part(s.targets), part(s.senders()), part(s.senders()*s.targets)
+	l.counters, l.ready, l.next, l.order = part(counterWords), part(s.targets()), part(s.senders()), part(s.senders()*s.targets())
 	l.entries = unsafe.Slice((*atomic.Uint32)(unsafe.Pointer(&b[8*s.words()])), s.senders()*s.perSender)
 	return l, nil
 }
@@ -180,7 +193,7 @@ func (l *ledger) known(id uint64) bool {
 }
 
 func (l *ledger) begin(target, id uint64) {
-	order := &l.order[id/l.shape.perSender*l.shape.targets+target]
+	order := &l.order[id/l.shape.perSender*l.shape.targets()+target]
 	if order.Load() > id {
 		l.count(countOrder)
 	}

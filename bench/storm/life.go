@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,7 @@ type orders struct {
 // report is what a life says in the end.
 type report struct {
 	Settled []time.Duration // of each kill, sorted
+	Dropped uint64          // dead letters, for want of memory
 	Notes   []string
 }
 
@@ -83,6 +85,9 @@ type life struct {
 	collecting sync.WaitGroup
 }
 
+// systemName is the name of the system, in a runtime directory of the run's own.
+const systemName = "storm"
+
 // any number of restarts, at once.
 var eager = supervisor.Limits{Restarts: -1, Backoff: -1}
 
@@ -90,21 +95,22 @@ func workerName(w int) string { return fmt.Sprintf("w%d", w) }
 
 func (l *life) spec() supervisor.Spec {
 	spec := supervisor.Spec{
-		Name: "storm", Limits: eager, Logger: slog.New(slog.DiscardHandler), DeadLetters: supervisor.MaxDeadLettersKept / 16,
+		Name: systemName, Limits: eager, Logger: slog.New(slog.DiscardHandler), DeadLetters: supervisor.MaxDeadLettersKept / 16,
 		Segment: shm.Options{
-			Processes: 2*l.Workers + 1, // few, so that their numbers come round again
-			Mailboxes: 4*l.Workers + 32, RingBytes: 4 << 20, MessageBytes: 128 << 20, MaxMessage: sizeHuge, File: l.File,
+			Processes: 2*l.Workers + 1 + 2*clients, // few, so that their numbers come round again
+			Mailboxes: 4*l.Workers + 32, RingBytes: 4 << 20, MessageBytes: int64(l.Memory) << 20, MaxMessage: sizeHuge, File: l.File,
 		},
-	}
-	at := func(i uint64) supervisor.Child {
-		return supervisor.Actor(targetName(l.Workers, i), targets.With(place{l.Ledger, i}))
 	}
 	for w := range l.Workers {
 		i := uint64(2 * w)
-		spec.Children = append(spec.Children, supervisor.Worker(workerName(w), at(i), at(i+1)).With(supervisor.WithLimits(eager)))
+		spec.Children = append(spec.Children, supervisor.Worker(workerName(w), l.target(i), l.target(i+1)).With(supervisor.WithLimits(eager)))
 	}
-	spec.Children = append(spec.Children, at(uint64(2*l.Workers)))
+	spec.Children = append(spec.Children, l.target(l.ledger.shape.home()))
 	return spec
+}
+
+func (l *life) target(i uint64) supervisor.Child {
+	return supervisor.Actor(l.ledger.shape.targetName(i), targets.With(place{l.Ledger, i}))
 }
 
 // live is the life. One that is not final is killed somewhere in it.
@@ -145,6 +151,12 @@ func (l *life) begin() (err error) {
 		l.killing.Go(func() { l.killer.hunt(w, l.random(uint64(w), 1)) })
 	}
 	l.killing.Go(func() { l.killer.cradle(l.random(0, 2)) })
+	for g := l.ledger.shape.home() + 1; g < l.ledger.shape.targets(); g++ {
+		l.calling.Go(func() { l.visit(g, l.random(g, 4)) })
+	}
+	for c := range uint64(clients) {
+		l.killing.Go(func() { l.employ(c, l.random(c, 5)) })
+	}
 	for c := range uint64(l.Callers) {
 		one := caller{sender{l.ledger, l.sys, c, l.killer.told}, l.random(c, 3)}
 		l.calling.Go(func() { one.work(l.over) })
@@ -188,13 +200,43 @@ func (l *life) calm() {
 	ctx, cancel := context.WithTimeout(context.Background(), stuckTime)
 	defer cancel()
 	for range 3 { // what a target sends while it handles what was queued reaches another before the second time
-		for i := range l.ledger.shape.targets {
-			if _, err := flush.Call(ctx, targets.Ref(l.sys, targetName(l.Workers, i)), struct{}{}); err != nil {
-				complain("flushing %s: %v", targetName(l.Workers, i), err)
+		for i := range l.ledger.shape.home() + 1 {
+			name := l.ledger.shape.targetName(i)
+			if _, err := flush.Call(ctx, targets.Ref(l.sys, name), struct{}{}); err != nil {
+				complain("flushing %s: %v", name, err)
 			}
 		}
 	}
 }
+
+// visit spawns a guest in one worker after the other, and stops it for good.
+func (l *life) visit(g uint64, rng *rand.Rand) {
+	for {
+		select {
+		case <-l.over:
+			return
+		default:
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), stuckTime)
+		err := supervisor.SpawnIn(ctx, l.sys, workerName(rng.IntN(l.Workers)), l.target(g))
+		switch {
+		case err == nil:
+			l.killer.pause(rng, visitMax)
+			if err := supervisor.Stop(ctx, l.sys, l.ledger.shape.targetName(g)); err != nil {
+				complain("stopping a guest: %v", err)
+			}
+		case !errors.Is(err, actor.ErrWorkerDied):
+			complain("spawning a guest: %v", err)
+		}
+		if ctx.Err() != nil {
+			l.ledger.count(countStuck)
+		}
+		cancel()
+		l.killer.pause(rng, visitMax/4)
+	}
+}
+
+const visitMax = 80 * time.Millisecond
 
 // collect takes the dead letters out of the system and enters them, until the system ends.
 func (l *life) collect() {
@@ -237,6 +279,10 @@ var (
 
 func (l *life) enter(letter supervisor.DeadLetter) {
 	l.ledger.count(countLetters)
+	if strings.HasPrefix(letter.To, "$") { // a message of the system to itself, which the program was handling when it was killed
+		l.ledger.count(countForeign)
+		return
+	}
 	q, whole := unseal(letter.Payload)
 	if !whole || !l.ledger.known(q.ID) {
 		l.ledger.count(countAlien)
@@ -255,7 +301,7 @@ func (l *life) enter(letter supervisor.DeadLetter) {
 
 // inspect looks at the quiet system.
 func (l *life) inspect(small uint64) {
-	if !eventually(func() bool { return l.ledger.counted(countLetters) >= l.counted() }) {
+	if !eventually(func() bool { return l.ledger.counted(countLetters)+l.dropped() >= l.counted() }) {
 		complain("%d dead letters were counted and %d taken out", l.counted(), l.ledger.counted(countLetters))
 	}
 	hub := l.sys.Hub()
@@ -277,6 +323,7 @@ func (l *life) inspect(small uint64) {
 	}) {
 		complain("the segment does not come to rest: %v", last)
 	}
+	l.report.Dropped = l.dropped()
 	if n := len(census.Held); n > l.Workers+1 {
 		complain("%d processes hold frames", n)
 	}
@@ -295,7 +342,12 @@ func (l *life) counted() (n uint64) {
 	for _, c := range supervisor.DeadLetterCounts(l.sys) {
 		n += c
 	}
-	return n
+	return n - l.dropped()
+}
+
+// dropped is how many of these had to make room.
+func (l *life) dropped() uint64 {
+	return supervisor.DeadLetterCounts(l.sys)[shm.Reason(shm.DroppedLetters).String()]
 }
 
 // finish waits for what ends with the system.

@@ -20,11 +20,13 @@
 //	replied    a call with a reply: begun once, done once, no dead letter
 //	failed     a call that ended with ErrWorkerDied, ErrCrashed or the end of its context, when it may have been handled: begun at
 //	           most once, done at most once; with ErrCrashed begun and not done, unless the actor that
-//	           crashed had deferred the answer and another was giving it; no dead letter
+//	           crashed had deferred the answer and another was giving it; no dead letter. Also one with ErrStopped whose answer
+//	           was deferred: the actor that did may be stopped for good
 //	accepted   a one-way message that Send took: either handled, begun once and done once and no dead letter; or one dead letter,
 //	           begun at most once. It may be done besides only if the reason is the death of its worker: the handler had
 //	           returned, and the worker died before it let the message go
-//	refused    any other error: never begun, no dead letter
+//	refused    any other error: never begun, no dead letter. For a call ErrSystemEnded and ErrNoSpace are none of these, since
+//	           the system may end, and the memory for the reply may be missing, after it began: it failed
 //
 // A message whose sender was killed before it learned an outcome is unknown: begun at most once, done at most once, one dead letter
 // at most. A message that has begun and is not done is a call that failed, a dead letter whose reason is a death, a crash or an
@@ -33,12 +35,16 @@
 //	accepted = handled (replied, or one-way without a dead letter) + failed at the caller + dead letters
 //
 // Besides, the messages of a sender reach each actor in the order they were sent, also across lives of the actor and, with a file, of the
-// program; every payload and every reply is whole; no caller waits for ever; dead letters are as many as the system counted; and in
+// program; every payload and every reply is whole; no caller waits for ever; dead letters are as many as the system counted, and those
+// that it dropped for want of memory (-memory) are as many as are missing; and in
 // the end there is nothing left: no frame, descriptor, process, zombie, goroutine or file, the segment passes
 // mailbox.Check, and the memory has not grown.
 //
 // The program is not killed between taking dead letters out of the system and entering them into the ledger: who takes them
 // owns them.
+//
+// The callers are in the program, in two more programs that attach to it and are killed too, and in the handlers. Beside the actors that
+// stay there are three that are spawned and stopped all the time.
 //
 // Only processes that a storm started are killed: the command its own child, and that child its workers, through a handle that is
 // opened before it is checked whose child the process is.
@@ -66,6 +72,7 @@ import (
 func main() {
 	supervisor.Main()
 	playLife()
+	playClient()
 	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
 

@@ -16,13 +16,17 @@ type options struct {
 	Workers int
 	Callers int
 	File    string // of the segment; empty for none, and then the program itself is not killed
+	Memory  int    // of messages, in MiB
 	Limits  bool
 }
 
 const (
-	workersMax = 32
-	callersMax = 4096
-	forMax     = 24 * time.Hour
+	workersMax    = 32
+	callersMax    = 4096
+	memoryDefault = 128
+	memoryMin     = 4
+	memoryMax     = 2048
+	forMax        = 24 * time.Hour
 )
 
 const usage = `usage: go run ./bench/storm [flags]
@@ -44,6 +48,7 @@ func parseOptions(args []string, w io.Writer) (o options, err error) {
 	set.IntVar(&o.Workers, "workers", 4, fmt.Sprintf("worker processes, at most %d", workersMax))
 	set.IntVar(&o.Callers, "callers", 64, fmt.Sprintf("goroutines that call and send, at most %d", callersMax))
 	set.StringVar(&o.File, "file", "", "back the segment with the file at this `path`, and kill the program itself too")
+	set.IntVar(&o.Memory, "memory", memoryDefault, fmt.Sprintf("of messages in `MiB`, at least %d; with little of it senders wait for it", memoryMin))
 	set.BoolVar(&o.Limits, "limits", false, "fail when a kill is settled later than the limit says")
 	if err = set.Parse(args); err != nil {
 		return o, err
@@ -57,6 +62,8 @@ func parseOptions(args []string, w io.Writer) (o options, err error) {
 		err = fmt.Errorf("invalid value %d for flag -workers: want 1 to %d", o.Workers, workersMax)
 	case o.Callers < 1 || o.Callers > callersMax:
 		err = fmt.Errorf("invalid value %d for flag -callers: want 1 to %d", o.Callers, callersMax)
+	case o.Memory < memoryMin || o.Memory > memoryMax:
+		err = fmt.Errorf("invalid value %d for flag -memory: want %d to %d", o.Memory, memoryMin, memoryMax)
 	case o.File != "":
 		o.File, err = filepath.Abs(o.File)
 	}

@@ -37,7 +37,7 @@ func run(o options, stderr io.Writer) (sum *summary, err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(s.dir)) }()
 	s.path = filepath.Join(s.dir, "ledger")
 	err = createLedger(s.path, shape{
-		callers: uint64(o.Callers), targets: uint64(2*o.Workers + 1), perSender: perSecond * uint64(o.For/time.Second+10),
+		callers: uint64(o.Callers), workers: uint64(o.Workers), perSender: perSecond * uint64(o.For/time.Second+10),
 	})
 	if err != nil {
 		return nil, err

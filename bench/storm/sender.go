@@ -27,7 +27,7 @@ type sender struct {
 }
 
 func (s *sender) ref(to uint64) actor.Ref[*target] {
-	return targets.Ref(s.sys, targetName(int(s.ledger.shape.targets/2), to))
+	return targets.Ref(s.sys, s.ledger.shape.targetName(to))
 }
 
 // draft makes a message that is about to be sent. A sender whose numbers are used up does not send.
@@ -63,10 +63,12 @@ func (s *sender) call(ctx context.Context, to uint64, q request) {
 	case errors.Is(err, actor.ErrWorkerDied):
 		outcome = entryFailed
 		s.mourn(err)
-	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, actor.ErrSystemEnded), errors.Is(err, actor.ErrNoSpace):
+		outcome = entryFailed
+	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), flags == entryPut && errors.Is(err, actor.ErrStopped):
 		outcome = entryFailed
 	default:
-		outcome = s.refused(err)
+		outcome = s.refused(to, err)
 	}
 	s.ledger.entries[id].Or(outcome)
 }
@@ -77,7 +79,7 @@ func (s *sender) send(ctx context.Context, to uint64, q request) bool {
 	if !ok {
 		return false
 	}
-	return s.sent(id, note.Send(ctx, s.ref(to), b))
+	return s.sent(to, id, note.Send(ctx, s.ref(to), b))
 }
 
 // trySend is send that does not wait.
@@ -86,26 +88,29 @@ func (s *sender) trySend(to uint64, q request) bool {
 	if !ok {
 		return false
 	}
-	return s.sent(id, note.TrySend(s.ref(to), b))
+	return s.sent(to, id, note.TrySend(s.ref(to), b))
 }
 
-func (s *sender) sent(id uint64, err error) bool {
+func (s *sender) sent(to, id uint64, err error) bool {
 	outcome := uint32(entryTook)
 	if err != nil {
-		outcome = s.refused(err)
+		outcome = s.refused(to, err)
 	}
 	s.ledger.entries[id].Or(outcome)
 	return err == nil
 }
 
 // refused is the outcome of an error that says that nothing was sent. Which errors these may be is part of the contract.
-func (s *sender) refused(err error) uint32 {
+func (s *sender) refused(to uint64, err error) uint32 {
 	for _, known := range []error{
 		actor.ErrMailboxFull, actor.ErrNoSpace, actor.ErrCycle, actor.ErrSystemEnded, context.DeadlineExceeded, context.Canceled,
 	} {
 		if errors.Is(err, known) {
 			return entryRefused
 		}
+	}
+	if to > s.ledger.shape.home() && (errors.Is(err, actor.ErrNotFound) || errors.Is(err, actor.ErrStopped)) {
+		return entryRefused
 	}
 	complain("an unexpected error: %v", err)
 	return entryRefused
@@ -147,7 +152,7 @@ const pauseMax = 5 * time.Millisecond
 
 // one sends one message of a random kind.
 func (c *caller) one() {
-	n := c.ledger.shape.targets
+	n := c.ledger.shape.targets()
 	to := c.rng.Uint64N(n)
 	q := request{Size: randomSize(c.rng), Reply: randomSize(c.rng), Peer: uint32(c.rng.Uint64N(n)), Mode: c.mode()}
 	if c.rng.IntN(4) == 0 {
@@ -156,7 +161,7 @@ func (c *caller) one() {
 	limit := stuckTime
 	switch n := c.rng.IntN(100); {
 	case n < 40:
-		byReference := to == c.ledger.shape.targets-1 // then a dead letter would not say which message it was
+		byReference := to == c.ledger.shape.home() // then a dead letter would not say which message it was
 		if q.Mode == modeLater || q.Mode == modeHand || q.Mode == modePanic && byReference {
 			q.Mode = modePlain
 		}

@@ -146,10 +146,13 @@ func (t *target) note(ctx context.Context, b []byte) (struct{}, error) {
 // flush is answered when everything before it has been.
 func (t *target) flush(context.Context, struct{}) (struct{}, error) { return struct{}{}, nil }
 
-// targetName is the name of a target: two in each worker, and the last one in the program.
-func targetName(workers int, index uint64) string {
-	if int(index) == 2*workers {
+// targetName is the name of a target.
+func (s shape) targetName(index uint64) string {
+	switch home := s.home(); {
+	case index == home:
 		return "target/main"
+	case index > home:
+		return fmt.Sprintf("guest/%d", index-home)
 	}
 	return fmt.Sprintf("target/%d/%d", index/2, index%2)
 }
