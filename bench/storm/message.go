@@ -30,6 +30,7 @@ const (
 	modeAnswer             // answers such a call
 	modeCall               // calls another actor, then answers
 	modeSend               // sends to another actor, then answers
+	modeBurst              // sends many small ones, so that a kill meets the sending and the receiving of messages
 )
 
 const headBytes = 4 + 3*8 + 5*4

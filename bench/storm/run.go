@@ -26,7 +26,7 @@ type storm struct {
 }
 
 // perSecond is more messages than one sender sends in a second.
-const perSecond = 4000
+const perSecond = 15000
 
 // run is a whole run. The error says why there is nothing to judge.
 func run(o options, stderr io.Writer) (sum *summary, err error) {

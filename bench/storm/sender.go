@@ -200,6 +200,8 @@ func (c *caller) mode() mode {
 		return modeCall
 	case n < 55:
 		return modeSend
+	case n < 70:
+		return modeBurst
 	}
 	return modePlain
 }

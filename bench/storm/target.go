@@ -79,7 +79,7 @@ func (t *target) ask(ctx context.Context, b []byte) ([]byte, error) {
 	switch q.Mode {
 	case modeLater, modeHand:
 		return nil, t.put(ctx, q)
-	case modeCall, modeSend:
+	case modeCall, modeSend, modeBurst:
 		t.turn(ctx, q)
 	}
 	t.ledger.done(q.ID)
@@ -116,12 +116,20 @@ func (t *target) turn(ctx context.Context, q request) {
 	self, _ := actor.SelfOf(ctx)
 	s := sender{ledger: t.ledger, sys: self.System(), index: t.ledger.shape.callers + t.index}
 	to := request{Size: q.Reply, Reply: q.Size, Mode: modePlain}
-	if q.Mode == modeCall {
+	switch q.Mode {
+	case modeCall:
 		s.call(ctx, uint64(q.Peer), to)
-	} else {
+	case modeSend:
 		s.trySend(uint64(q.Peer), to)
+	case modeBurst:
+		to.Size = 0
+		for range burst {
+			s.trySend(uint64(q.Peer), to)
+		}
 	}
 }
+
+const burst = 50
 
 // note is a one-way message.
 func (t *target) note(ctx context.Context, b []byte) (struct{}, error) {
@@ -130,7 +138,7 @@ func (t *target) note(ctx context.Context, b []byte) (struct{}, error) {
 		return struct{}{}, err
 	}
 	switch q.Mode {
-	case modeCall, modeSend:
+	case modeCall, modeSend, modeBurst:
 		t.turn(ctx, q)
 	case modeAnswer:
 		self, _ := actor.SelfOf(ctx)
