@@ -46,11 +46,17 @@ func (h *Hub) countDead(why shm.Reason, origin uint32) {
 	}
 }
 
-// bury publishes a frame that this process holds exclusively as a dead letter. The reason is in the header before the frame
-// can be lost: the sweep buries again what a dead process had begun to bury.
+// bury makes a frame that this process holds exclusively a dead letter.
 func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
-	letters := h.letters.Load()
 	h.countDead(why, origin)
+	h.post(f, why, origin)
+}
+
+// post publishes a frame that this process holds exclusively as a dead letter that was counted. The reason is in the header
+// before the frame can be lost: the sweep posts again what a dead process had in its hands, and a reason says that it was
+// counted.
+func (h *Hub) post(f shm.Frame, why shm.Reason, origin uint32) {
+	letters := h.letters.Load()
 	if letters == nil || origin == letters.index {
 		h.drop(f)
 		return

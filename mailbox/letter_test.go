@@ -90,3 +90,24 @@ func TestDraftIsBuried(t *testing.T) {
 	m.Bury(&d, shm.Undeliverable)
 	w.wantLetters(shm.Undeliverable, "late")
 }
+
+// counted wants so many dead letters counted by the sweep: one that has a reason was counted by who gave it that.
+func (s *scene) counted(want uint64) {
+	s.t.Helper()
+	var n uint64
+	for _, c := range s.w.seg.DeadLetterCounts() {
+		n += c
+	}
+	if n != want {
+		s.t.Errorf("the sweep counts %d dead letters, want %d", n, want)
+	}
+}
+
+// letter makes a dead letter in that state of the process that will be dead.
+func (s *scene) letter(st shm.State) shm.Frame {
+	f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)
+	f.SetLetter(shm.Crashed, s.box.index)
+	f.SetTo(s.w.letters.index, s.w.letters.incarnation)
+	f.Set(f.Word(s.dead, st))
+	return f
+}

@@ -153,7 +153,7 @@ func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool 
 	if !f.Move(w, f.Word(h.self, shm.Settling)) { // its holder died while it buried it; step: sweep.rebury
 		return false
 	}
-	h.bury(f, head.Reason, head.Origin-1)
+	h.post(f, head.Reason, head.Origin-1)
 	s.done.Buried++
 	return true
 }
@@ -165,12 +165,11 @@ func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32
 		return false
 	}
 	if !w.Has(shm.IsCall) {
-		head := f.Header()
-		why, origin := shm.WorkerDied, head.Mailbox
-		if head.Reason != shm.NoReason { // its holder died while it buried it
-			why, origin = head.Reason, head.Origin-1
+		if head := f.Header(); head.Reason != shm.NoReason { // its holder died while it buried it, or read it
+			h.post(f, head.Reason, head.Origin-1)
+		} else {
+			h.bury(f, shm.WorkerDied, head.Mailbox)
 		}
-		h.bury(f, why, origin)
 		s.done.Buried++
 		return true
 	}

@@ -320,30 +320,23 @@ func TestDeathInEveryRowOneWay(t *testing.T) {
 		{name: "dead letter: settling", letters: []string{"x"}, done: Swept{Buried: 1}, build: func(s *scene) {
 			f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)
 			f.Set(f.Word(s.dead, shm.Settling))
-		}},
+		}, then: func(s *scene) { s.counted(1) }},
 		{name: "dead letter: settling, with its reason", letters: []string{"x"}, why: shm.Crashed, done: Swept{Buried: 1}, build: func(s *scene) {
 			f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)
 			f.Set(f.Word(s.dead, shm.Settling))
 			f.SetLetter(shm.Crashed, s.box.index)
-		}},
+		}, then: func(s *scene) { s.counted(0) }},
 		{name: "dead letter: addressed", letters: []string{"x"}, why: shm.Crashed, done: Swept{Buried: 1}, build: func(s *scene) {
-			f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)
-			f.Set(f.Word(s.dead, shm.Settling))
-			f.SetLetter(shm.Crashed, s.box.index)
-			f.SetTo(s.w.letters.index, s.w.letters.incarnation)
-		}},
+			s.letter(shm.Settling)
+		}, then: func(s *scene) { s.counted(0) }},
 		{name: "dead letter: queued, in no ring", letters: []string{"x"}, why: shm.Crashed, done: Swept{Buried: 1}, build: func(s *scene) {
-			f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)
-			f.SetLetter(shm.Crashed, s.box.index)
-			f.SetTo(s.w.letters.index, s.w.letters.incarnation)
-			f.Set(f.Word(s.dead, shm.Queued))
-		}},
+			s.letter(shm.Queued)
+		}, then: func(s *scene) { s.counted(0) }},
+		{name: "dead letter: in the hands of who reads it", letters: []string{"x"}, why: shm.Crashed, done: Swept{Buried: 1}, build: func(s *scene) {
+			s.letter(shm.Taken)
+		}, then: func(s *scene) { s.counted(0) }},
 		{name: "dead letter: sent", letters: []string{"x"}, why: shm.Crashed, build: func(s *scene) {
-			f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)
-			f.SetLetter(shm.Crashed, s.box.index)
-			f.SetTo(s.w.letters.index, s.w.letters.incarnation)
-			f.Set(f.Word(s.dead, shm.Queued))
-			must(s.t, s.w.letters.push(f.Index()))
+			must(s.t, s.w.letters.push(s.letter(shm.Queued).Index()))
 		}},
 		{name: "lent", done: Swept{Freed: 1}, build: func(s *scene) {
 			f := s.taken(s.inRing(s.queued(s.hub.self, "x", 0)), true)

@@ -184,9 +184,10 @@ func (f Frame) SetTo(mailbox, incarnation uint32) {
 	f.head.mailbox.Store(uint64(mailbox)<<32 | uint64(incarnation))
 }
 
-// SetLetter makes the message a dead letter: why, and whose it was.
+// SetLetter makes the message a dead letter: why, and whose it was. The reason comes last: it says that the rest is there.
 func (f Frame) SetLetter(why Reason, origin uint32) {
-	f.head.reason, f.head.origin = why, origin+1
+	f.head.origin = origin + 1
+	f.head.reason = why
 }
 
 // Trace is the trace context in the header.
