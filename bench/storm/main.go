@@ -35,8 +35,8 @@
 //	accepted = handled (replied, or one-way without a dead letter) + failed at the caller + dead letters
 //
 // Besides, the messages of a sender reach each actor in the order they were sent, also across lives of the actor and, with a file, of the
-// program; every payload and every reply is whole; no caller waits for ever; dead letters are as many as the system counted, and those
-// that it dropped for want of memory (-memory) are as many as are missing; and in
+// program; every payload and every reply is whole; no caller waits for ever; the system counts no fewer dead letters than there
+// are, and as many are missing as it dropped for want of memory (-memory); and in
 // the end there is nothing left: no frame, descriptor, process, zombie, goroutine or file, the segment passes
 // mailbox.Check, and the memory has not grown.
 //
