@@ -37,7 +37,7 @@ var resultLine = regexp.MustCompile(`(?m)^storm: for=\w+ kills=([1-9]\d*) stops=
 // A short storm of each kind. It fails on any violation: the whole is in the package comment.
 func TestStorm(t *testing.T) {
 	needWorkers(t)
-	long := "9s"
+	long := "8s"
 	if testing.Short() {
 		long = "2s"
 	}
