@@ -15,8 +15,9 @@
 //
 //	total, err := add.Call(ctx, counter.Ref(sys, "counter/1"), 5)
 //
-// Kinds and methods are package-level variables, so that every process of the program knows them. Package supervisor starts
-// systems, actors and worker processes.
+// Kinds and methods are package-level variables, so that every process of the program knows them; a method that its own handler
+// calls or sends is assigned in an init function, since Go allows no circle of initialisers. Package supervisor starts systems, actors
+// and worker processes.
 //
 // # What a handler may do
 //
