@@ -144,7 +144,10 @@ func (k *killer) strike(p shm.ProcessInfo, rng *rand.Rand) bool {
 	k.mu.Lock()
 	k.kills[p.PID] = one
 	k.mu.Unlock()
-	if h.Signal(syscall.SIGKILL) != nil {
+	if h.Signal(syscall.SIGKILL) != nil { // somebody else was faster
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.kills, p.PID)
 		return true
 	}
 	k.ledger.count(countKills)

@@ -31,7 +31,6 @@ type orders struct {
 	options
 	Ledger string
 	Life   uint64
-	Final  bool // this life ends in order, and checks what is left
 }
 
 // report is what a life says in the end.
@@ -114,7 +113,7 @@ func (l *life) target(i uint64) supervisor.Child {
 	return supervisor.Actor(l.ledger.shape.targetName(i), targets.With(place{l.Ledger, i}))
 }
 
-// live is the life. One that is not final is killed somewhere in it.
+// live is the life. All but the last are killed somewhere in it.
 func (l *life) live() (err error) {
 	if l.ledger, err = ledgerOf(l.Ledger); err != nil {
 		return err

@@ -99,7 +99,7 @@ const (
 
 // life runs one life of the program. One that is not final is killed when until returns, and it has to live as long.
 func (s *storm) life(d time.Duration, final bool, until func(gone <-chan struct{})) {
-	o := orders{options: s.options, Ledger: s.path, Life: s.ledger.counted(countLives), Final: final}
+	o := orders{options: s.options, Ledger: s.path, Life: s.ledger.counted(countLives)}
 	o.For = d
 	text, err := json.Marshal(o)
 	if err != nil {
