@@ -190,6 +190,9 @@ func (f Frame) SetLetter(why Reason, origin uint32) {
 	f.head.reason = why
 }
 
+// SetAttempts writes how often the message's handler was begun.
+func (f Frame) SetAttempts(n uint8) { f.head.attempts = n }
+
 // Trace is the trace context in the header.
 func (f Frame) Trace() [TraceBytes]byte { return f.head.trace }
 

@@ -76,12 +76,13 @@ const (
 	SystemEnded           // the system was closed
 	HandlerFailed         // the handler of a one-way message returned an error
 	DroppedLetters        // the dead-letter mailbox was full and dropped its oldest
+	Exhausted             // each attempt that its kind allows was cut off by a crash or a death
 	Reasons        = deadReasons
 )
 
 var reasonNames = [...]string{
 	"none", "crashed", "worker died", "stopped", "expired", "not found", "value died with its process", "cannot be decoded",
-	"no such method", "corrupt", "undeliverable", "system ended", "handler failed", "dropped",
+	"no such method", "corrupt", "undeliverable", "system ended", "handler failed", "dropped", "too many attempts",
 }
 
 // String says the reason in a few words.
