@@ -3,6 +3,7 @@
 package word
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -67,6 +68,22 @@ func Trace(t Tracer) {
 		t = none{}
 	}
 	tracer = t
+}
+
+// DieAt makes the goroutine end that makes the n-th access from now on, or a later one: that is where its process died. It is
+// called while no access is made, and ended by Trace.
+func DieAt(n int) { Trace(&reaper{left: n}) }
+
+type reaper struct {
+	none
+	left int
+}
+
+// Before is called in front of each access. What is deferred dies as well.
+func (r *reaper) Before(Op, unsafe.Pointer) {
+	if r.left--; r.left <= 0 {
+		runtime.Goexit()
+	}
 }
 
 // Word is a word of the segment.
