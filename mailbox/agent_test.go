@@ -44,17 +44,18 @@ func (a *agent) box(name string) (*Mailbox, error) {
 }
 
 // receiver takes over the receiving side the first time.
-func (a *agent) receiver(name string) (*Receiver, error) {
-	m, err := a.box(name)
+func (a *agent) receiver(o command) (*Receiver, error) {
+	m, err := a.box(o.Box)
 	if err != nil {
 		return nil, err
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	r := a.receivers[name]
+	r := a.receivers[o.Box]
 	if r == nil {
 		r = m.Receiver()
-		a.receivers[name] = r
+		r.Redeliver(o.Most)
+		a.receivers[o.Box] = r
 	}
 	return r, nil
 }
@@ -68,7 +69,7 @@ func (a *agent) hold(m Message) answer {
 	a.messages[a.last] = &m
 	return answer{
 		Fault: faultOf(err), Msg: a.last, Data: append([]byte(nil), b...), Call: m.IsCall(), From: m.Header.Caller, Why: m.Header.Reason,
-		Token: m.Token(),
+		Token: m.Token(), N: int(m.Header.Attempts),
 	}
 }
 
@@ -132,6 +133,7 @@ func (a *agent) ops() map[string]func(command) answer {
 		"value":    a.sendValue,
 		"receive":  a.receive,
 		"retire":   a.retire,
+		"begin":    a.begin,
 		"control":  func(o command) answer { return a.withBox(o, func(m *Mailbox) error { return m.Control(o.Bits) }) },
 		"claim":    a.claim,
 		"waitfor":  a.waitFor,
@@ -274,7 +276,7 @@ func (a *agent) sendValue(o command) answer {
 
 // receive takes the next message: Wait below 0 does not wait.
 func (a *agent) receive(o command) answer {
-	r, err := a.receiver(o.Box)
+	r, err := a.receiver(o)
 	if err != nil {
 		return result(err)
 	}
@@ -295,6 +297,15 @@ func (a *agent) receive(o command) answer {
 		return answer{Fault: faultOf(err), Bits: bits}
 	}
 	return a.hold(m)
+}
+
+// begin begins the handler of a message; N is 1 when it may.
+func (a *agent) begin(o command) answer {
+	r, err := a.receiver(o)
+	if err != nil || !r.Begin(a.message(o.Msg)) {
+		return result(err)
+	}
+	return answer{N: 1}
 }
 
 // retire gives the receiving side back.
@@ -342,8 +353,14 @@ var messageOps = map[string]func(*Message, command) answer{
 		t := m.Token()
 		return answer{Fault: faultOf(m.Defer()), Token: t}
 	},
-	"lend":    func(m *Message, o command) answer { m.Lend(o.Reason); return answer{} },
-	"return":  func(m *Message, _ command) answer { m.Return(); return answer{} },
+	"lend":   func(m *Message, o command) answer { m.Lend(o.Reason); return answer{} },
+	"return": func(m *Message, _ command) answer { m.Return(); return answer{} },
+	"putback": func(m *Message, _ command) answer {
+		if !m.PutBack() {
+			return result(errNothing)
+		}
+		return answer{}
+	},
 	"release": func(m *Message, _ command) answer { m.Release(); return answer{} },
 	"bury": func(m *Message, o command) answer {
 		v, _, _ := m.Value()

@@ -142,9 +142,13 @@ func (h *Hub) lost(w shm.Owner) error {
 
 // replyIn is the reply in a frame that this process holds.
 func (h *Hub) replyIn(f shm.Frame) Reply {
-	head := f.Header()
-	r := Reply{hub: h, frame: f, length: head.Length, Codec: head.Codec, Status: head.Status}
-	r.body, _ = f.Body()
+	r := Reply{hub: h, frame: f}
+	in := f
+	if body, ok := f.Body(); ok {
+		r.body, in = body, body
+	}
+	head := in.Header()
+	r.length, r.Codec, r.Status = head.Length, head.Codec, head.Status
 	return r
 }
 

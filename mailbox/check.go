@@ -41,6 +41,9 @@ func (c *ringCheck) ring(m *Mailbox) {
 		c.add("%s: open %v, named %v", name, open, named)
 	}
 	head, depth, ended := m.recoverHead(), uint64(0), false
+	if w := m.inHand(head); w != 0 {
+		c.hand(m, name, w)
+	}
 	for i := range m.mask + 1 {
 		pos := head + i
 		w := load(m.ring, pos&m.mask)
@@ -64,6 +67,23 @@ func (c *ringCheck) ring(m *Mailbox) {
 	if !m.state().open() && depth > 0 {
 		c.add("%s is closed and holds %d messages", name, depth)
 	}
+}
+
+// hand checks what is in hand; a word that names a message that was ended says nothing.
+func (c *ringCheck) hand(m *Mailbox, name string, hand handWord) {
+	f, err := m.hub.seg.FrameAt(hand.frame())
+	if err != nil {
+		return // its memory is part of another frame by now
+	}
+	if w := f.Owner(); !hand.names(f, w, m.index, m.incarnation) {
+		return
+	} else if !m.state().open() {
+		c.add("%s is closed and has frame %d in hand, which is %v", name, f.Index(), w)
+	}
+	if hand.last() && hand.attempts() == 0 {
+		c.add("%s: frame %d in hand is at its last attempt of none", name, f.Index())
+	}
+	c.named[f.Index()] = name
 }
 
 func (c *ringCheck) slot(m *Mailbox, name string, pos uint64, frame uint32) {

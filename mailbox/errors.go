@@ -13,7 +13,8 @@ var (
 	ErrMailboxFull = errors.New("mailbox full")
 	// ErrStopped is returned when the mailbox was closed: its actor was stopped for good. The message was not handled.
 	ErrStopped = errors.New("stopped")
-	// ErrCrashed is returned when the handler of a call panicked, or its goroutine ended.
+	// ErrCrashed is returned when the handler of a call panicked, or its goroutine ended; also when that, or the death of its
+	// process, has used up its attempts.
 	ErrCrashed = errors.New("crashed")
 	// ErrWorkerDied is returned when the process that was handling a call died.
 	ErrWorkerDied = errors.New("worker died")
@@ -47,7 +48,7 @@ func (f *Failure) Error() string {
 // Unwrap returns the sentinel.
 func (f *Failure) Unwrap() error {
 	switch f.Reason {
-	case shm.Crashed:
+	case shm.Crashed, shm.Exhausted:
 		return ErrCrashed
 	case shm.WorkerDied:
 		return ErrWorkerDied

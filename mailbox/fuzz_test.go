@@ -51,6 +51,7 @@ func newFuzzed(t *testing.T, seed uint64) *fuzzed {
 		h.SetLetters(m)
 	}
 	z.rx = []*Receiver{z.open(0, "a").Receiver(), z.open(1, "b").Receiver()}
+	z.rx[0].Redeliver(3)
 	return z
 }
 
@@ -148,6 +149,16 @@ func (z *fuzzed) ops() []func() {
 				}
 			}
 		},
+		func() {
+			if n := len(z.msgs); n > 0 {
+				z.rx[0].Begin(&z.msgs[n-1])
+			}
+		},
+		func() {
+			z.rx[0].Close()
+			z.rx[0] = z.rx[0].Mailbox.Receiver()
+			z.rx[0].Redeliver(z.rng.IntN(4))
+		},
 		func() { _, _ = hub().Claim(Token{z.rng.Uint32N(1 << 12), z.rng.Uint32N(3)}) },
 		func() { _ = box().Control(ControlPing) },
 		func() { box().WaitFor(box(), 0) },
@@ -178,7 +189,7 @@ func (z *fuzzed) finish() {
 	z.msgs = z.msgs[:len(z.msgs)-1]
 	_, _ = m.Bytes()
 	_, _, _ = m.Value()
-	switch z.rng.IntN(7) {
+	switch z.rng.IntN(8) {
 	case 0:
 		_ = m.Reply(make([]byte, z.rng.IntN(1000)))
 	case 1:
@@ -196,6 +207,10 @@ func (z *fuzzed) finish() {
 		m.Release()
 	case 6:
 		m.Bury(shm.Crashed, nil)
+	case 7:
+		if !m.PutBack() {
+			m.Release()
+		}
 	}
 }
 

@@ -55,7 +55,7 @@ func (p *player) caller() error {
 // server answers calls until it is told to stop. Some it defers and answers later, in another order; some it fails after it has raised its
 // total.
 func (p *player) server() error {
-	r, err := p.agent.receiver(p.box)
+	r, err := p.agent.receiver(command{Box: p.box})
 	if err != nil {
 		return err
 	}

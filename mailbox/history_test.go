@@ -161,7 +161,7 @@ func (p *player) patience() (context.Context, context.CancelFunc) {
 type receiveFunc func(ctx context.Context) (value int, ok bool, done func(), err error)
 
 func (p *player) receiver() error {
-	r, err := p.agent.receiver(p.box)
+	r, err := p.agent.receiver(command{Box: p.box})
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ type Info struct {
 
 	Busy     time.Duration // since when the receiver handles a message, 0 when it does not or does not say
 	Oldest   time.Duration // age of the oldest queued message, 0 when there is none or its time was not sampled
+	Attempts int           // how often the handler of the message in hand was begun; 0 without redelivery, or when none is
 	WaitsFor int64         // index of the mailbox whose reply the receiver waits for, -1 for none
 }
 
@@ -139,6 +140,10 @@ func (in *Inspector) mailbox(i uint32, rec []word.Word) (m Info, ok bool) {
 	m.Alive = in.seg.Alive(m.Process)
 	if p := int(m.Process.Index()); p < len(in.procs) && in.procs[p].ID == m.Process {
 		m.Worker = in.procs[p].Name
+	}
+	hand := handWord(rec[recHand].Load())
+	if f, err := in.seg.FrameAt(hand.frame()); err == nil && hand.names(f, f.Owner(), m.Index, m.Incarnation) {
+		m.Attempts = hand.attempts()
 	}
 	in.queue(rec, &m)
 	return m, true

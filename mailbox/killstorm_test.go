@@ -16,7 +16,7 @@ import (
 
 // acker handles the one-way messages of a mailbox: it sends what each says to the mailbox in the data, and then lets go of it.
 func (a *agent) acker(o command) answer {
-	r, err := a.receiver(o.Box)
+	r, err := a.receiver(o)
 	if err != nil {
 		return result(err)
 	}

@@ -15,6 +15,7 @@ import (
 //	 8  tail: a hint that lags                                     senders
 //	 9  refused: times a sender found the ring full
 //	16  head                                                       the consumer
+//	17  in hand: generation 32 | attempts 6 | last 1 | set 1 | frame index 24     the consumer; the owner when it closes
 //	24  consumer: epoch 32 | - | process 20 | parked 1             the consumer, the owner
 //	25  control: incarnation 32 | life of the actor 24 | bits 8    anybody
 //	26  room bits: process index mod 64                            senders
@@ -40,6 +41,7 @@ const (
 	recRefused = 9
 
 	recHead = 16
+	recHand = 17
 
 	recConsumer = 24
 	recControl  = 25
@@ -105,6 +107,34 @@ func (w controlWord) bits() uint64        { return uint64(w & controlBits) }
 
 // of reports whether the word is for the same use and life of the mailbox as another.
 func (w controlWord) of(other controlWord) bool { return w&^controlBits == other }
+
+// handWord names the message that a receiver with redelivery has in hand; 0 is none. In front of the ring it is what a slot is
+// in it.
+type handWord uint64
+
+const (
+	handSet           = handWord(1) << 24
+	handLast          = handWord(1) << 25
+	handAttemptsShift = 26
+
+	// MaxAttempts is the largest number of attempts that a message can be given.
+	MaxAttempts = 63
+)
+
+// makeHand returns the word of a message whose handler was begun so many times of at most most.
+func makeHand(f shm.Frame, attempts, most int) handWord {
+	w := handWord(f.Generation())<<32 | handWord(attempts&MaxAttempts)<<handAttemptsShift | handSet | handWord(f.Index())
+	if attempts >= most {
+		w |= handLast
+	}
+	return w
+}
+
+func (w handWord) generation() uint32 { return uint32(w >> 32) }
+func (w handWord) attempts() int      { return int(w>>handAttemptsShift) & MaxAttempts }
+func (w handWord) last() bool         { return w&handLast != 0 }
+func (w handWord) set() bool          { return w&handSet != 0 }
+func (w handWord) frame() uint32      { return uint32(w & (handSet - 1)) }
 
 type slotWord uint64
 

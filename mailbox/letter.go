@@ -26,7 +26,12 @@ func (m *Message) Bury(why shm.Reason, v any) {
 	if m.Header.Value != 0 && v != nil {
 		h.putValue(&Draft{Frame: f, value: v})
 	}
+	if m.hand != 0 {
+		why = m.hand.because(why)
+		f.SetAttempts(m.Header.Attempts)
+	}
 	h.bury(f, why, origin)
+	m.letGo()
 }
 
 // Bury ends a draft that could not be sent as a dead letter of the mailbox that it was for; the draft is used up.
@@ -73,14 +78,13 @@ func (h *Hub) post(f shm.Frame, why shm.Reason, origin uint32) {
 	letters.signal()
 }
 
-// reject settles a message that was taken out of the ring of a closed mailbox: a caller is told why, a one-way message is
-// buried.
-func (m *Mailbox) reject(held taken, f shm.Frame, why shm.Reason) {
+// reject settles a message that was taken out of a closed mailbox: a caller is told why, a one-way message is buried.
+func (m *Mailbox) reject(held taken, f shm.Frame, hand handWord, why shm.Reason) {
 	switch held {
 	case takenAbandoned:
 		m.hub.drop(f)
 	case takenMessage:
-		msg := Message{hub: m.hub, box: m, Frame: f, Header: f.Header()}
+		msg := m.message(f, hand)
 		if msg.IsCall() {
 			_ = msg.finish(shm.Failed, why, 0)
 			return

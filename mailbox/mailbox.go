@@ -123,7 +123,7 @@ func (m *Mailbox) reset(kind uint64) {
 	m.rec[recBase].Store(m.rec[recHead].Load())
 	for _, w := range []int{
 		recRefused, recRoom, recWaitsFor, recTurn, recLine, recHandled, recErrors, recCrashes, recExpired, recAbandoned, recDead,
-		recStale, recPeak, recSince,
+		recStale, recPeak, recSince, recHand,
 	} {
 		m.rec[w].Store(0)
 	}
@@ -167,6 +167,12 @@ func (h *Hub) setFree(m *Mailbox) { h.closed[m.mask+1] = append(h.closed[m.mask+
 // refused.
 func (m *Mailbox) seal(why shm.Reason) {
 	head := m.recoverHead()
+	held, f, hand := takenNothing, shm.Frame{}, m.inHand(head)
+	if hand != 0 {
+		held, f = m.takeInHand(hand)
+	}
+	m.rec[recHand].Store(0) // sync: in-hand
+	m.reject(held, f, hand, why)
 	for i := range m.mask + 1 {
 		pos := head + i
 		lap := pos >> m.shift
@@ -181,7 +187,7 @@ func (m *Mailbox) seal(why shm.Reason) {
 				held, f = m.take(w.frame())
 			}
 			if swap(m.ring, pos&m.mask, w, emptySlot(lap+1)) { // step: close.empty
-				m.reject(held, f, why)
+				m.reject(held, f, 0, why)
 				break
 			}
 		}

@@ -7,7 +7,7 @@ import (
 )
 
 // Message is a message in this process's hands: one that a Receiver took, or a deferred call that was claimed. It ends in
-// exactly one of Answer, Reply, Fail, Defer, Release and Bury; Lend and Return are for a handler that is given up. Its
+// exactly one of Answer, Reply, Fail, Defer, Release, Bury and PutBack; Lend and Return are for a handler that is given up. Its
 // memory is another's from then on: a second end is refused and touches nothing.
 type Message struct {
 	hub    *Hub
@@ -15,6 +15,7 @@ type Message struct {
 	Frame  shm.Frame
 	Header shm.Header // a private copy
 	body   shm.Frame  // the larger reply, while it is being written
+	hand   handWord   // what names it in front of the ring; 0 without redelivery
 	over   bool       // it has ended
 }
 
@@ -61,12 +62,12 @@ func (m *Message) dropBody() {
 }
 
 // Room returns memory for a reply of n bytes: the request's own if it is large enough, and then the request is overwritten;
-// else a second frame. Call it again for more.
+// else, and with redelivery, a second frame. Call it again for more.
 func (m *Message) Room(n int) ([]byte, error) {
 	if m.over {
 		return nil, ErrReplied
 	}
-	if m.body.IsZero() && n <= m.Frame.Cap() {
+	if m.hand == 0 && m.body.IsZero() && n <= m.Frame.Cap() {
 		return m.Frame.Payload(), nil
 	}
 	if !m.body.IsZero() && n <= m.body.Cap() {
@@ -87,12 +88,27 @@ func (m *Message) Answer(n int, codec uint8, status uint32) error {
 	if !m.end() {
 		return ErrReplied
 	}
-	m.Frame.SetReply(uint32(n), codec, status)
-	if !m.body.IsZero() {
-		m.Frame.Attach(m.body)
-		m.body = shm.Frame{}
-	}
+	m.put(n, codec, status)
 	return m.finish(shm.Replied, shm.NoReason, 0)
+}
+
+// put says how long the reply is, in the header of the frame that it lies in: so a request that may be needed again stays whole.
+func (m *Message) put(n int, codec uint8, status uint32) {
+	if m.body.IsZero() {
+		m.letGo() // it is not needed again
+		m.Frame.SetReply(uint32(n), codec, status)
+		return
+	}
+	m.body.SetReply(uint32(n), codec, status)
+	m.Frame.Attach(m.body)
+	m.body = shm.Frame{}
+}
+
+// Overwrite returns the request's own memory for a reply when there is no other. The request is lost: it is not received again.
+func (m *Message) Overwrite() []byte {
+	m.dropBody()
+	m.letGo()
+	return m.Frame.Payload()
 }
 
 // Reply ends a call with a copy of b.
@@ -113,20 +129,22 @@ func (m *Message) Fail(why shm.Reason, text string) error {
 	text = text[:min(len(text), m.Largest())]
 	room, err := m.Room(len(text))
 	if err != nil {
-		room = m.Frame.Payload()
+		room = m.Overwrite()
 	}
-	n := copy(room, text)
 	m.over = true
-	m.Frame.SetReply(uint32(n), 0, 0)
-	if !m.body.IsZero() {
-		m.Frame.Attach(m.body)
-		m.body = shm.Frame{}
-	}
+	m.put(copy(room, text), 0, 0)
 	return m.finish(shm.Failed, why, shm.Detail)
 }
 
-// finish is the one compare-and-swap that hands the frame to its caller: C4 to C6, C12, C15 of the call table.
+// finish ends a call: C4 to C6, C12, C15 of the call table.
 func (m *Message) finish(to shm.State, why shm.Reason, flags shm.Owner) error {
+	err := m.handBack(to, why, flags)
+	m.letGo()
+	return err
+}
+
+// handBack is the one compare-and-swap that hands the frame to its caller.
+func (m *Message) handBack(to shm.State, why shm.Reason, flags shm.Owner) error {
 	h, f := m.hub, m.Frame
 	for range ownerTries {
 		w := f.Owner()
@@ -202,6 +220,7 @@ func (m *Message) Release() {
 	m.dropBody()
 	if m.Frame.Move(m.Frame.Word(m.hub.self, shm.Taken), m.Frame.Word(m.hub.self, shm.Held)) {
 		m.hub.drop(m.Frame)
+		m.letGo()
 		return
 	}
 	m.giveBack()
@@ -235,6 +254,7 @@ func (m *Message) Lend(why shm.Reason) {
 		h.unblock(&m.Header)
 		h.order.leaves(f)
 		if f.Move(w, to) { // step: lend.lend
+			m.letGo() // its handler may still run
 			if w.Has(shm.IsCall | shm.Waiting) {
 				h.wakeCaller(m.Header.Caller, m.Header.Call)
 			}
@@ -287,6 +307,7 @@ func (m *Message) Defer() error {
 		return ErrReplied
 	}
 	m.dropBody()
+	m.letGo() // first: its bearer may have it in the same state
 	h, f := m.hub, m.Frame
 	for range ownerTries {
 		w := f.Owner()

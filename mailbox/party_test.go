@@ -35,6 +35,7 @@ type command struct {
 	Token  Token
 	Reason shm.Reason
 	Bits   uint64
+	Most   int // attempts of a receiver
 }
 
 // answer is its outcome.

@@ -16,8 +16,10 @@ type Receiver struct {
 	epoch   uint32
 	orders  controlWord // the control word without orders for this life
 	wake    chan struct{}
-	next    uint32 // who had the turn for room last, as bit of the room bits
-	remote  bool   // the last message came from another process: it pays to look for the next one for a while
+	next    uint32   // who had the turn for room last, as bit of the room bits
+	remote  bool     // the last message came from another process: it pays to look for the next one for a while
+	most    int      // how often the handler of a message is begun; 0 without redelivery
+	again   handWord // what the receiver before had in hand, until it is received
 	retired atomic.Bool
 }
 
@@ -32,6 +34,9 @@ func (m *Mailbox) Receiver() *Receiver {
 	m.rec[recConsumer].Store(uint64(makeConsumer(r.epoch, m.hub.self))) // first the word, then the ring; step: park.owner
 	r.head = m.recoverHead()
 	m.rec[recHead].Store(r.head)
+	if r.again = m.inHand(r.head); r.again == 0 {
+		m.rec[recHand].Store(0)
+	}
 	m.hub.host(r)
 	return r
 }
@@ -73,6 +78,11 @@ func (r *Receiver) Bits() uint64 {
 // TryReceive returns the next message; ok is false when there is none. Messages that were abandoned, or that make no sense, are
 // settled on the way and counted.
 func (r *Receiver) TryReceive() (msg Message, ok bool) {
+	if r.again != 0 {
+		if msg, ok = r.resume(); ok {
+			return msg, true
+		}
+	}
 	for range r.mask + 1 + pushTries {
 		lap := r.head >> r.shift
 		w := load(r.ring, r.head&r.mask) // sync: publish; step: take.slot
@@ -80,6 +90,11 @@ func (r *Receiver) TryReceive() (msg Message, ok bool) {
 			return msg, false
 		}
 		taken, f := r.take(w.frame())
+		hand := handWord(0)
+		if r.most > 0 && taken == takenMessage {
+			hand = makeHand(f, 0, r.most)
+			r.rec[recHand].Store(uint64(hand)) // sync: in-hand
+		}
 		if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) { // step: take.empty
 			// Only the holder of this right empties slots: the word was scribbled over. The message in hand is good.
 			r.rec[recStale].Add(1)
@@ -89,7 +104,7 @@ func (r *Receiver) TryReceive() (msg Message, ok bool) {
 		r.makeRoom()
 		switch taken {
 		case takenMessage:
-			msg = Message{hub: r.hub, Frame: f, Header: f.Header(), box: r.Mailbox}
+			msg = r.message(f, hand)
 			r.remote = msg.Header.Caller.Index() != r.hub.self.Index()
 			if depth := r.rec[recTail].Load() - r.head; depth < r.mask+1 && depth+1 > r.rec[recPeak].Load() {
 				r.rec[recPeak].Store(depth + 1)
@@ -119,6 +134,11 @@ func (m *Mailbox) take(index uint32) (taken, shm.Frame) {
 	if err != nil {
 		return takenNothing, f
 	}
+	return m.takeFrame(f)
+}
+
+// takeFrame is take of the frame in one of its generations.
+func (m *Mailbox) takeFrame(f shm.Frame) (taken, shm.Frame) {
 	for range ownerTries {
 		w := f.Owner() // step: take.owner
 		st := w.State()

@@ -75,7 +75,7 @@ func TestAbove(t *testing.T) {
 
 // above waits until more than N messages wait, however often the wait ends early.
 func (a *agent) above(o command) answer {
-	r, err := a.receiver(o.Box)
+	r, err := a.receiver(o)
 	if err != nil {
 		return result(err)
 	}

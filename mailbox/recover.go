@@ -38,7 +38,7 @@ func (m *Mailbox) sealed() bool {
 			return false
 		}
 	}
-	return m.rec[recTail].Load() == head
+	return m.rec[recTail].Load() == head && m.rec[recHand].Load() == 0
 }
 
 // claim returns the mailbox that an owner that died left under the name, if it is of this kind and size; one that is not is
@@ -67,10 +67,12 @@ func (h *Hub) Recover() error {
 	if !h.seg.Owned() {
 		return errNotOwner
 	}
+	h.sweeping.Lock()
 	for _, p := range h.seg.Orphans() {
 		h.seg.Condemn(p) // refused where this process has begun the entry's next life
 		h.sweep(p, "its program died")
 	}
+	h.sweeping.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.cutOff {

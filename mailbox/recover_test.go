@@ -188,7 +188,7 @@ func TestRecoverHalfClosed(t *testing.T) {
 			for i := range sealed {
 				held, f := m.take(load(m.ring, i).frame())
 				swap(m.ring, i, load(m.ring, i), emptySlot(1))
-				m.reject(held, f, shm.Stopped)
+				m.reject(held, f, 0, shm.Stopped)
 			}
 			l.next()
 			letters := l.recovered()

@@ -22,15 +22,16 @@ func (h *Hub) Sweep(dead shm.ProcessID, text string) (Swept, error) {
 	if !h.seg.Owned() {
 		return Swept{}, errNotOwner
 	}
+	h.sweeping.Lock() // also while a verdict is given: a sweep under way judges by those that stood when it began
+	defer h.sweeping.Unlock()
 	if !h.seg.Condemn(dead) {
 		return Swept{}, fmt.Errorf("process %v: %w", dead, shm.ErrNotFound)
 	}
 	return h.sweep(dead, text), nil
 }
 
+// sweep is Sweep after the verdict. The caller has the sweeping lock.
 func (h *Hub) sweep(dead shm.ProcessID, text string) Swept {
-	h.sweeping.Lock()
-	defer h.sweeping.Unlock()
 	s := sweep{hub: h, dead: dead, text: text}
 	var candidates []shm.Frame
 	h.seg.EachFrame(func(f shm.Frame, w shm.Owner) {
@@ -38,7 +39,7 @@ func (h *Hub) sweep(dead shm.ProcessID, text string) Swept {
 			candidates = append(candidates, f)
 		}
 	})
-	s.queued = h.inRings()
+	s.queued, s.hands = h.inRings()
 	for _, c := range candidates {
 		s.settle(c)
 	}
@@ -55,7 +56,29 @@ type sweep struct {
 	dead   shm.ProcessID
 	text   string
 	queued map[uint32]bool // frames that full slots name
+	hands  map[Token]inHand
 	done   Swept
+}
+
+// inHand is what the word in front of a ring names.
+type inHand struct {
+	mailbox, incarnation uint32
+	word                 handWord
+}
+
+// hand is the word that names the frame in front of the ring of the mailbox that it is for, 0 for none.
+func (s *sweep) hand(f shm.Frame) handWord {
+	in := s.hands[Token{f.Index(), f.Generation()}]
+	if box, inc := f.To(); in.word == 0 || box != in.mailbox || inc != in.incarnation {
+		return 0 // a frame on its way to the dead letters is for them
+	}
+	return in.word
+}
+
+// spares reports whether the next receiver of its mailbox will find the frame.
+func (s *sweep) spares(f shm.Frame) bool {
+	w := s.hand(f)
+	return s.queued[f.Index()] || w != 0 && !w.last()
 }
 
 // concerns reports whether a frame's holder is not alive, or the caller that it would be handed to.
@@ -72,17 +95,21 @@ func (s *sweep) concerns(f shm.Frame, w shm.Owner) bool {
 	return !seg.Alive(w.Holder())
 }
 
-// inRings finds the frames that are named by the full slots of all mailboxes.
-func (h *Hub) inRings() map[uint32]bool {
-	found := map[uint32]bool{}
+// inRings finds the frames that are named by the full slots of all mailboxes, and by the words in front of the rings: these are
+// read later, since a message goes that way.
+func (h *Hub) inRings() (found map[uint32]bool, hands map[Token]inHand) {
+	found, hands = map[uint32]bool{}, map[Token]inHand{}
 	h.eachMailbox(func(m *Mailbox) {
 		for i := range m.ring {
 			if w := load(m.ring, uint64(i)); w.full() { // step: sweep.ring
 				found[w.frame()] = true
 			}
 		}
+		if w := handWord(m.rec[recHand].Load()); w.set() { // sync: in-hand
+			hands[Token{w.frame(), w.generation()}] = inHand{m.index, m.incarnation, w}
+		}
 	})
-	return found
+	return found, hands
 }
 
 func (h *Hub) eachMailbox(f func(m *Mailbox)) {
@@ -115,8 +142,8 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 	switch st := w.State(); {
 	case st == shm.Queued:
 		return s.stepQueued(f, w, p)
-	case st == shm.Taken && s.queued[f.Index()] && !seg.Alive(w.Holder()):
-		return s.stepQueued(f, w, p) // its taker died before it emptied the slot: the next life takes it again
+	case st == shm.Taken && s.spares(f) && !seg.Alive(w.Holder()):
+		return s.stepQueued(f, w, p) // the next life takes it again
 	case st == shm.Lent && seg.Alive(w.Holder()), st == shm.Taken && seg.Alive(w.Holder()):
 		return f.Move(w, w.With(shm.Abandoned)) // its caller is dead: its holder frees it; step: sweep.abandon
 	case st == shm.Lent && !noCaller:
@@ -127,11 +154,11 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 	return s.stepTaken(f, w, p, call)
 }
 
-// stepQueued deals with what a dead process queued, or took and left in the ring. What lies in a ring stays, and changes
+// stepQueued deals with what a dead process queued, or took and left in the ring or in hand. What lies there stays, and changes
 // hands: no word may name a life that is over, since its number comes round again.
 func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool {
 	h := s.hub
-	if s.queued[f.Index()] {
+	if s.spares(f) {
 		mine := w.To(h.self, shm.Queued)
 		skipped := w.Has(shm.IsCall) && !h.seg.Alive(caller)
 		switch {
@@ -165,11 +192,18 @@ func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32
 		return false
 	}
 	if !w.Has(shm.IsCall) {
-		if head := f.Header(); head.Reason != shm.NoReason { // its holder died while it buried it, or read it
+		head := f.Header()
+		if head.Reason != shm.NoReason { // its holder died while it buried it, or read it
 			h.post(f, head.Reason, head.Origin-1)
-		} else {
-			h.bury(f, shm.WorkerDied, head.Mailbox)
+			s.done.Buried++
+			return true
 		}
+		why := shm.WorkerDied
+		if hand := s.hand(f); hand != 0 {
+			why = hand.because(why)
+			f.SetAttempts(uint8(hand.attempts()))
+		}
+		h.bury(f, why, head.Mailbox)
 		s.done.Buried++
 		return true
 	}

@@ -141,9 +141,9 @@ func (s *scene) replied(f shm.Frame, text string, attach bool) {
 	m := Message{hub: &Hub{seg: s.w.seg, pool: s.pool, self: s.dead}, Frame: f, Header: f.Header()}
 	room, err := m.Room(len(text))
 	must(s.t, err)
-	f.SetReply(uint32(copy(room, text)), 0, 0)
-	if attach {
-		f.Attach(m.body)
+	n := copy(room, text)
+	if m.body.IsZero() || attach {
+		m.put(n, 0, 0)
 	}
 }
 
@@ -151,15 +151,16 @@ const large = 100_000
 
 // row is one line of a table.
 type row struct {
-	name    string
-	build   func(s *scene)
-	deliver []string // what the next receiver gets
-	letters []string // what becomes a dead letter
-	why     shm.Reason
-	told    error // what the owner's caller is told; errNothing for no call
-	says    string
-	done    Swept
-	then    func(s *scene) // what the party that lives does afterwards
+	name     string
+	build    func(s *scene)
+	deliver  []string // what the next receiver gets
+	attempts []int    // how often each was begun before; a receiver with redelivery, if there are any
+	letters  []string // what becomes a dead letter
+	why      shm.Reason
+	told     error // what the owner's caller is told; errNothing for no call
+	says     string
+	done     Swept
+	then     func(s *scene) // what the party that lives does afterwards
 }
 
 func (r row) run(t *testing.T) {
@@ -187,8 +188,8 @@ func (r row) run(t *testing.T) {
 	if r.then != nil {
 		r.then(s)
 	}
-	rx := s.box.Receiver()
-	for _, text := range r.deliver {
+	rx := r.receiver(s)
+	for i, text := range r.deliver {
 		m, ok := rx.TryReceive()
 		if !ok {
 			t.Fatalf("%q is not received", text)
@@ -196,6 +197,7 @@ func (r row) run(t *testing.T) {
 		if b, err := m.Bytes(); err != nil || string(b) != text {
 			t.Errorf("received %q, %v, want %q", b, err, text)
 		}
+		r.begin(t, rx, i, &m)
 		if m.IsCall() {
 			must(t, m.Reply([]byte("ok")))
 			s.wantTold(nil, "ok")

@@ -68,7 +68,7 @@ func readStorm(b []byte) (who, n, reply uint64, whole bool) {
 // serve answers the calls of a mailbox until it is told to stop, and tells how many. Some of them it defers and answers later,
 // and its reply is of the size that the call asks for. Wait is how long it takes for each.
 func (a *agent) serve(o command) answer {
-	r, err := a.receiver(o.Box)
+	r, err := a.receiver(o)
 	if err != nil {
 		return result(err)
 	}
