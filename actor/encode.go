@@ -74,7 +74,7 @@ func (w written) send(msg *mailbox.Message) error {
 func writeValue[Res any](msg *mailbox.Message, c *codec.Codec[Res], res *Res) (written, error) {
 	room, err := msg.Room(sizeHint(c, res, msg.Largest()))
 	if err != nil {
-		room = msg.Frame.Payload() // no memory for what it may need: perhaps it needs less
+		room = nil // no memory for what it may need: it is written elsewhere first, perhaps it needs less
 	}
 	room = room[:min(len(room), msg.Largest())]
 	b, err := appendTo(c, room[:0:len(room)], res)
@@ -100,7 +100,7 @@ func writeFault(msg *mailbox.Message, err error) written {
 	b := f.bytes(msg.Largest())
 	room, roomErr := msg.Room(len(b))
 	if roomErr != nil {
-		room = msg.Frame.Payload()
+		room = msg.Overwrite()
 		b = f.bytes(len(room))
 	}
 	return written{copy(room, b), faultCodec.ID(), statusFault}

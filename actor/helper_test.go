@@ -432,6 +432,8 @@ func (m *methods) hops(_ *scripted, ctx context.Context, path []string) (int64, 
 var (
 	plain   = newMethods("test/plain")
 	encoded = newMethods("test/encoded", actor.AlwaysEncoded())
+	once    = newMethods("test/once", actor.Redeliver(1)) // as without, but for where replies lie
+	thrice  = newMethods("test/thrice", actor.Redeliver(3))
 )
 
 // scene is one of the ways in which a caller and the actor "a" can be to each other.
@@ -461,6 +463,8 @@ func everywhere(t *testing.T, test func(t *testing.T, s *scene)) {
 		{name: "encoding system", m: plain, o: worldOptions{AlwaysEncode: true}},
 		{name: "from another process", m: plain, away: true},
 		{name: "to another process", m: plain, back: true},
+		{name: "kind of one attempt", m: once},
+		{name: "kind of one attempt, in another process", m: once, back: true},
 	} {
 		if c.o.Mapped && !sys.Supported {
 			continue

@@ -192,6 +192,18 @@ func AlwaysEncoded() KindOption { return func(c *class) { c.encoded = true } }
 // replies do, so that it arrives also when messages that wait to be handled fill the rest.
 func ForControl() KindOption { return func(c *class) { c.control = true } }
 
+// Redeliver says that a message whose handler is cut off, by a crash of the actor or the death of its process, is handled again by
+// the actor's next life, before what is queued behind it, until its handler was begun that many times. So handlers of such a kind may
+// run more than once for a message, also when they had returned: Attempt tells them. What cuts off the last attempt makes a one-way
+// message a dead letter and is told to the caller of a call; a caller that waits no longer ends its call at any attempt. Each attempt
+// that is cut off is a restart, of which supervisors allow only so many: see supervisor.Limits.
+//
+// A handler's error is an answer, not a reason to try again; a call that was deferred, and a handler that did not stop in time, are not
+// tried again either. Messages to such a kind are always encoded.
+func Redeliver(attempts int) KindOption {
+	return func(c *class) { c.redeliver, c.attempts, c.encoded = true, attempts, true }
+}
+
 // class is a kind without its type.
 type class struct {
 	name      string
@@ -200,6 +212,8 @@ type class struct {
 	inProcess bool
 	encoded   bool
 	control   bool
+	redeliver bool
+	attempts  int // with redeliver
 	late      bool
 	needsArg  bool
 	fresh     func(arg any) (any, error)
@@ -224,6 +238,9 @@ func newClass(name string, opts []KindOption) *class {
 	}
 	if c.capacity < 1 || c.capacity > mailbox.MaxCapacity {
 		c.fail(fmt.Errorf("actor: kind %q has capacity %d, want 1 to %d", name, c.capacity, mailbox.MaxCapacity))
+	}
+	if c.redeliver && (c.attempts < 1 || c.attempts > mailbox.MaxAttempts) {
+		c.fail(fmt.Errorf("actor: kind %q has messages handled %d times, want 1 to %d", name, c.attempts, mailbox.MaxAttempts))
 	}
 	return c
 }

@@ -161,6 +161,7 @@ func (l *Life) run(arg any) {
 	}
 	started = true
 	l.rx = l.box.Receiver()
+	l.rx.Redeliver(l.class.attempts)
 	l.ready <- nil
 	last := l.receive()
 	if last.Reason != EndCrash && l.token.CompareAndSwap(tokenReceiving, tokenClosing) {
@@ -257,6 +258,10 @@ func (l *Life) handle(msg *mailbox.Message) (end End, over bool) {
 		refuse(msg, shm.NoMethod, fmt.Sprintf("kind %q has no method %x with these types", l.class.name, msg.Header.Method))
 		return end, false
 	}
+	if !l.rx.Begin(msg) {
+		refuse(msg, shm.Exhausted, fmt.Sprintf("it was begun %d times, and each time its actor crashed or its process died", msg.Header.Attempts))
+		return end, false
+	}
 	on := &handling{Context: l.ctx, life: l, message: *msg, call: msg.IsCall()}
 	l.current = on
 	l.rx.Busy(true)
@@ -314,7 +319,7 @@ func (l *Life) invoke(h *handler, on *handling) (outcome mailbox.Outcome, crash 
 		if p := recover(); p != nil {
 			crash = crashed(p)
 		}
-		if on.settle() {
+		if on.settle() && !on.message.PutBack() {
 			refuse(&on.message, shm.Crashed, errorText(crash.Err))
 		}
 	}()

@@ -79,6 +79,16 @@ func SelfOf(ctx context.Context) (self Self, ok bool) {
 	return Self{h.life}, true
 }
 
+// Attempt is how often the message that is handled with ctx was begun to be handled, this time included: more than 1 only of a kind
+// with Redeliver. It is 0 outside of handlers.
+func Attempt(ctx context.Context) int {
+	h := handlingOf(ctx)
+	if h == nil || h.shape == nil {
+		return 0
+	}
+	return max(1, int(h.message.Header.Attempts))
+}
+
 // System is the actor's system, as the process it lives in sees it.
 func (s Self) System() *System {
 	if s.life == nil {
