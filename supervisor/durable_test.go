@@ -51,22 +51,8 @@ func playDurable() {
 func TestDurable(t *testing.T) {
 	needWorkers(t)
 	testkit.NoLeaks(t)
-	dir := t.TempDir()
-	path := filepath.Join(dir, "segment")
-	cmd := testkit.Command(t, "durable", path)
-	out := must[io.ReadCloser](t)(cmd.StdoutPipe())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "queued <nil>\n" {
-		t.Fatal(line, err)
-	}
-	if _, err := supervisor.Start(context.Background(), durable(path)); !errors.Is(err, shm.ErrInUse) {
-		t.Errorf("beside a living program: %v", err)
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-
+	path := filepath.Join(t.TempDir(), "segment")
+	killedWhenQueued(t, "durable", path)
 	ctx := testkit.Deadline(t, patience)
 	sys, err := supervisor.Start(ctx, durable(path))
 	if err != nil {
@@ -96,4 +82,22 @@ func TestDurable(t *testing.T) {
 	if left, _ := filepath.Glob(path + "*"); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
+}
+
+// killedWhenQueued runs a program that says when its messages are queued, and kills it.
+func killedWhenQueued(t *testing.T, role, path string) {
+	t.Helper()
+	cmd := testkit.Command(t, role, path)
+	out := must[io.ReadCloser](t)(cmd.StdoutPipe())
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "queued <nil>\n" {
+		t.Fatal(line, err)
+	}
+	if _, err := supervisor.Start(context.Background(), durable(path)); !errors.Is(err, shm.ErrInUse) {
+		t.Errorf("beside a living program: %v", err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
 }

@@ -13,12 +13,13 @@ import (
 
 // DeadLetter is a one-way message that was accepted and not handled.
 type DeadLetter struct {
-	To      string // the actor that it was for
-	From    string // the actor whose handler sent it, if one did
-	Method  string // empty when this program does not know it
-	Reason  string // why it was not handled
-	Payload []byte // as it was encoded; empty when it went by reference
-	Size    int    // of the payload in bytes; another process gets of a very large one only the beginning
+	To       string // the actor that it was for
+	From     string // the actor whose handler sent it, if one did
+	Method   string // empty when this program does not know it
+	Reason   string // why it was not handled
+	Attempts int    // how often its handler was begun, of a kind with actor.Redeliver
+	Payload  []byte // as it was encoded; empty when it went by reference
+	Size     int    // of the payload in bytes; another process gets of a very large one only the beginning
 }
 
 // letterBox keeps the dead letters of a system: a mailbox in the segment whose receiver lets them lie until somebody asks,
@@ -134,7 +135,7 @@ const letterBytes = 128
 func (l *letterBox) letter(m *mailbox.Message) DeadLetter {
 	d := DeadLetter{
 		To: l.name(m.Header.Origin), From: l.name(m.Header.Sender), Method: actor.MethodName(m.Header.Method),
-		Reason: m.Header.Reason.String(),
+		Reason: m.Header.Reason.String(), Attempts: int(m.Header.Attempts),
 	}
 	if b, err := m.Bytes(); err == nil && m.Header.Value == 0 {
 		d.Payload, d.Size = append([]byte(nil), b...), len(b)

@@ -20,5 +20,6 @@ func TestMain(m *testing.M) {
 		"guest":   playGuest,
 		"no-main": playNoMain,
 		"durable": playDurable,
+		"hardy":   playHardy,
 	})
 }
