@@ -101,7 +101,7 @@ func (w *world) process(name string) *process {
 	w.t.Helper()
 	id, err := w.seg.Grant(name)
 	if err == nil {
-		err = w.seg.Enter(id.Index())
+		err = w.seg.Enter(id)
 	}
 	if err != nil {
 		w.t.Fatal(err)

@@ -37,7 +37,7 @@ func newFuzzed(t *testing.T, seed uint64) *fuzzed {
 	for _, name := range []string{"peer", "dead"} {
 		id, err := seg.Grant(name)
 		must(t, err)
-		must(t, seg.Enter(id.Index()))
+		must(t, seg.Enter(id))
 		z.dead = id
 	}
 	z.hubs = []*Hub{Join(seg, 0), Join(seg, 1)}

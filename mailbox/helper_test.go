@@ -168,7 +168,7 @@ func (w *world) localParty(id shm.ProcessID) *party {
 		seg, err = shm.AttachFile(f)
 		must(w.t, err)
 	}
-	must(w.t, seg.Enter(id.Index()))
+	must(w.t, seg.Enter(id))
 	hub := joinAs(seg, id.Index())
 	return &party{t: w.t, do: newAgent(hub).do, id: id, hub: hub, stop: func() {
 		hub.Close(ErrSystemEnded)

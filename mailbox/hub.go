@@ -41,7 +41,7 @@ type Hub struct {
 // Join makes a hub for this process, which holds entry p of the segment's process table.
 func Join(seg *shm.Segment, p uint32) *Hub {
 	h := &Hub{
-		seg: seg, self: seg.ID(p), instance: seg.Info().Instance & (1<<31 - 1),
+		seg: seg, self: seg.Entered(p), instance: seg.Info().Instance & (1<<31 - 1),
 		values: newValueTable(seg.Frames()),
 		order:  newOrder(seg.Frames()),
 		hosted: make([]atomic.Pointer[Receiver], seg.Mailboxes()),

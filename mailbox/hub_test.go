@@ -47,7 +47,7 @@ func TestHubCloseTwice(t *testing.T) {
 	for name, reason := range map[string]error{"an error": errors.New("first"), "no error": nil} {
 		id, err := w.seg.Grant("w")
 		must(t, err)
-		must(t, w.seg.Enter(id.Index()))
+		must(t, w.seg.Enter(id))
 		h := Join(w.seg, id.Index())
 		closed := make(chan struct{})
 		go func() {

@@ -31,7 +31,7 @@ func newInspected(t *testing.T, o shm.Options) *inspected {
 	}
 	id, err := seg.Grant("w1")
 	if err == nil {
-		err = seg.Enter(id.Index())
+		err = seg.Enter(id)
 	}
 	if err != nil {
 		t.Fatal(err)

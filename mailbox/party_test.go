@@ -221,7 +221,7 @@ func (p *party) kill() {
 // startParty starts a process that plays a party.
 func startParty(t *testing.T, seg *shm.Segment, id shm.ProcessID) *party {
 	t.Helper()
-	cmd := testkit.Command(t, "party", strconv.Itoa(int(id.Index())))
+	cmd := testkit.Command(t, "party", strconv.Itoa(int(id)))
 	cmd.ExtraFiles = []*os.File{seg.File()}
 	cmd.Stderr = t.Output()
 	stdin, err := cmd.StdinPipe()
@@ -292,13 +292,13 @@ func playParty() {
 	entry, _ := strconv.ParseUint(os.Args[1], 10, 32)
 	seg, err := shm.AttachFile(os.NewFile(3, "segment"))
 	if err == nil {
-		err = seg.Enter(uint32(entry))
+		err = seg.Enter(shm.ProcessID(entry))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(3)
 	}
-	hub := joinAs(seg, uint32(entry))
+	hub := joinAs(seg, shm.ProcessID(entry).Index())
 	a := newAgent(hub)
 	var mu sync.Mutex
 	out := json.NewEncoder(os.Stdout)

@@ -262,5 +262,5 @@ func (h *Hub) alarm() {
 			h.wakeMailbox(m.Process(), m.index)
 		}
 	})
-	h.seg.WakeAll() // step: sweep.alarm
+	h.seg.Alarm() // step: sweep.alarm
 }

@@ -37,7 +37,7 @@ func newScene(t *testing.T) *scene {
 		var err error
 		*id, err = w.seg.Grant("dying")
 		must(t, err)
-		must(t, w.seg.Enter(id.Index()))
+		must(t, w.seg.Enter(*id))
 	}
 	_, err := w.hub.Sweep(s.gone, "long ago")
 	must(t, err)

@@ -10,6 +10,13 @@ import (
 // that are settled), and a bell on which its one waiter sleeps. Bits are hints: setting one is idempotent and cannot
 // overflow, and who is woken by one looks at the real word.
 
+// What the word says that a waiter sleeps by. Only one value spares the ringer its system call: whatever else is scribbled
+// into it, the bell rings.
+const (
+	asleep uint32 = 1
+	awake  uint32 = 0x61776b65
+)
+
 // SetReady says to process p: look at mailbox m.
 func (s *Segment) SetReady(p, m uint32) {
 	if int64(p) >= s.geo.processes || int64(m) >= s.geo.mailboxes {
@@ -45,7 +52,7 @@ func (s *Segment) Ring(p uint32) {
 	if e == nil {
 		return
 	}
-	if halves(&e[procBell])[1].Load() != 0 { // sync: bell; step: bell.sleeping
+	if halves(&e[procBell])[1].Load() != awake { // sync: bell; step: bell.sleeping
 		s.Wake(p)
 	}
 }
@@ -80,8 +87,8 @@ func (s *Segment) Listen(p uint32) *Listen {
 // Announce says that the waiter is about to sleep, and returns the value of the bell to sleep on. After it the waiter takes
 // what is set once more, and only if there was nothing sleeps.
 func (l *Listen) Announce() uint32 {
-	v := l.bell[0].Load() // step: waiter.bell
-	l.bell[1].Store(1)    // sync: bell; step: waiter.announce
+	v := l.bell[0].Load()   // step: waiter.bell
+	l.bell[1].Store(asleep) // sync: bell; step: waiter.announce
 	return v
 }
 
@@ -89,7 +96,7 @@ func (l *Listen) Announce() uint32 {
 func (l *Listen) Sleep(v uint32) { word.Sleep(&l.bell[0], v) } // step: waiter.sleep
 
 // Awake says that the waiter looks again.
-func (l *Listen) Awake() { l.bell[1].Store(0) } // step: waiter.awake
+func (l *Listen) Awake() { l.bell[1].Store(awake) } // step: waiter.awake
 
 // Look takes the order to look at everything.
 func (l *Listen) Look() bool {

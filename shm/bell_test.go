@@ -94,6 +94,33 @@ func TestCallBits(t *testing.T) {
 	}
 }
 
+// Whatever is scribbled into the word that says whether the waiter sleeps: the bell rings, unless it says exactly that he is
+// awake.
+func TestBellBelievesNobody(t *testing.T) {
+	s := create(t, small())
+	l := s.Listen(0)
+	for _, scribbled := range []uint32{0, 1, 2, ^uint32(0), 0xdeadbeef, awake ^ 1, awake >> 8} {
+		v := l.Announce()
+		l.bell[1].Store(scribbled)
+		s.Ring(0)
+		if l.bell[0].Load() == v {
+			t.Errorf("with %#x in the word nobody rings", scribbled)
+		}
+	}
+}
+
+// The sweep's alarm rings also where the word says that nobody sleeps, and the table that nobody is there.
+func TestAlarm(t *testing.T) {
+	s := create(t, small())
+	l := s.Listen(3)
+	v := l.Announce()
+	l.Awake()
+	s.Alarm()
+	if l.bell[0].Load() == v || !l.Look() {
+		t.Error("the alarm does not reach an entry that looks free and awake")
+	}
+}
+
 func TestLook(t *testing.T) {
 	s := create(t, small())
 	l := s.Listen(0)
@@ -112,6 +139,7 @@ func TestBellBeforeSleep(t *testing.T) {
 	testkit.NoLeaks(t)
 	s := create(t, small())
 	l := s.Listen(0)
+	l.Awake()
 	before := l.bell[0].Load()
 	s.Ring(0)
 	if l.bell[0].Load() != before {

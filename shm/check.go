@@ -15,7 +15,7 @@ type Census struct {
 // holder is alive, the directory and the names agree, the process table makes sense. "Quiet" means that no operation is
 // under way in any process. All that is wrong is in the error.
 func (s *Segment) Check() (Census, error) {
-	c := checker{s: s, census: Census{Held: map[ProcessID]int{}}}
+	c := checker{s: s, most: maxFindings, census: Census{Held: map[ProcessID]int{}}}
 	c.checkProcesses()
 	c.checkSpans()
 	c.checkFrames()
@@ -26,6 +26,7 @@ func (s *Segment) Check() (Census, error) {
 type checker struct {
 	s      *Segment
 	census Census
+	most   int // findings
 	wrong  []error
 }
 
@@ -33,7 +34,7 @@ type checker struct {
 const maxFindings = 50
 
 func (c *checker) add(format string, args ...any) {
-	if len(c.wrong) < maxFindings {
+	if len(c.wrong) < c.most {
 		c.wrong = append(c.wrong, fmt.Errorf("%w: "+format, append([]any{ErrCorrupt}, args...)...))
 	}
 }

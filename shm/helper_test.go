@@ -80,7 +80,7 @@ func enter(t testing.TB, s *Segment, name string) ProcessID {
 	t.Helper()
 	id, err := s.Grant(name)
 	if err == nil {
-		err = s.Enter(id.Index())
+		err = s.Enter(id)
 	}
 	if err != nil {
 		t.Fatal(err)

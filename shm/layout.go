@@ -179,7 +179,7 @@ func (g *geometry) check() error {
 
 // layoutHash changes when a size or an offset above does.
 var layoutHash = xxhash.Sum64String(fmt.Sprint(ABI, headerSize, hdrBoot, hdrDirectory, hdrCounters, hdrWanted, hdrTurn, deadReasons,
-	procWords, procBell, procCalls, nameRecord, nameBytesOffset, MailboxWords, spanSize, frameHeader, framesPerSpan, classSizes, ownerLayout))
+	procWords, procBell, procCalls, nameRecord, nameBytesOffset, MailboxWords, spanSize, frameHeader, framesPerSpan, classSizes, ownerLayout, awake))
 
 // Hash is the hash by which names are found and method types compared: xxhash64.
 func Hash(s string) uint64 { return xxhash.Sum64String(s) }

@@ -54,13 +54,13 @@ func (p *Pool) get(n int, reserved bool) (Frame, error) {
 		}
 		if f, ok := p.take(class, n, region{0, s.reserve(), !reserved && s.leavesFrame(p.self)}); ok {
 			s.usedTurn(p.self)
-			return f, nil
+			return p.fitting(f, n)
 		}
 		if !reserved {
 			continue
 		}
 		if f, ok := p.take(class, n, region{s.reserve(), s.geo.spans, false}); ok {
-			return f, nil
+			return p.fitting(f, n)
 		}
 	}
 	if !reserved {
@@ -81,6 +81,15 @@ func (s *Segment) reserve() int64 { return s.geo.spans - s.geo.spans/reserveShar
 
 // reserveShare is which part of message memory the reserve is; a segment of fewer spans has none.
 const reserveShare = 32
+
+// fitting gives a frame back whose size is another than what its span was carved for a moment ago.
+func (p *Pool) fitting(f Frame, n int) (Frame, error) {
+	if f.Cap() >= n {
+		return f, nil
+	}
+	f.Set(MakeOwner(f.gen+1, 0, Free))
+	return Frame{}, fmt.Errorf("shm: frame %d holds %d bytes, not %d: %w", f.index, f.Cap(), n, ErrCorrupt)
+}
 
 func (p *Pool) take(class, n int, r region) (Frame, bool) {
 	if class == len(classSizes) {
@@ -148,7 +157,8 @@ func (p *Pool) Put(f Frame) {
 	s := p.seg
 	s.releaseBody(f, p.self)
 	f.gen++
-	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanClass && u.value() < int64(len(classSizes)) {
+	if u := spanUse(s.spans[f.index/framesPerSpan].Load()); u.kind() == spanClass && u.value() < int64(len(classSizes)) &&
+		int64(classSizes[u.value()]) == f.size+frameHeader {
 		if !s.Wanted() && int64(f.index/framesPerSpan) < s.reserve() && p.keep(int(u.value()), f) {
 			// Who began to wait meanwhile may have looked before, and this process may have emptied its cache before.
 			if s.Wanted() {

@@ -233,13 +233,13 @@ func allocator() {
 		die(err)
 	}
 	entry, _ := strconv.ParseUint(os.Args[1], 10, 32)
-	if err := s.Enter(uint32(entry)); err != nil {
+	if err := s.Enter(ProcessID(entry)); err != nil {
 		die(err)
 	}
-	p := s.NewPool(s.ID(uint32(entry)))
+	p := s.NewPool(ProcessID(entry))
 	fmt.Println("ready")
 	for seed := uint64(os.Getpid()); ; seed++ {
-		if err := newOracle(s).work(p, int32(entry), 50); err != nil {
+		if err := newOracle(s).work(p, int32(ProcessID(entry).Index()), 50); err != nil {
 			die(err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestAllocatorIsKilled(t *testing.T) {
 	for range kills {
 		id, err := s.Grant("allocator")
 		must(t, err)
-		cmd := testkit.Command(t, "allocator", fmt.Sprint(id.Index()))
+		cmd := testkit.Command(t, "allocator", fmt.Sprint(uint32(id)))
 		cmd.ExtraFiles = []*os.File{s.File()}
 		if line, _ := role(t, cmd); line != "ready" {
 			t.Fatalf("it says %q", line)

@@ -84,6 +84,14 @@ func (s *Segment) offer() {
 	}
 }
 
+// Alarm is WakeAll for the sweep, which believes nobody: it wakes every entry, whatever that says of its state and its sleep.
+func (s *Segment) Alarm() {
+	for p := range uint32(s.geo.processes) {
+		s.SetLook(p)
+		s.Wake(p)
+	}
+}
+
 // WakeAll says to every process: look at everything.
 func (s *Segment) WakeAll() {
 	for p := range uint32(s.geo.processes) {

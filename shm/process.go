@@ -1,6 +1,7 @@
 package shm
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -46,10 +47,25 @@ func (s *Segment) process(i uint32) []word.Word {
 	return s.processes[at : at+procWords : at+procWords]
 }
 
+// seat is what the owner knows of an entry of the process table: the shared copy is for the others, and one of them may
+// scribble over it.
+type seat struct {
+	life        uint32
+	taken, dead bool
+}
+
+// seatOf returns the seat of a process that was granted and not released. The caller holds mu.
+func (s *Segment) seatOf(id ProcessID) *seat {
+	if i := int(id.Index()); i < len(s.seats) && s.seats[i].taken && s.seats[i].life == id.Life() {
+		return &s.seats[i]
+	}
+	return nil
+}
+
 // Grant reserves an entry of the process table for a process that will Enter it, and names it for people. Only the owner
 // calls it.
 func (s *Segment) Grant(name string) (ProcessID, error) {
-	if err := s.writable(); err != nil {
+	if err := errors.Join(s.writable(), s.owned()); err != nil {
 		return 0, err
 	}
 	s.mu.Lock()
@@ -57,8 +73,8 @@ func (s *Segment) Grant(name string) (ProcessID, error) {
 	for n := range uint32(s.geo.processes) {
 		i := (s.granted + n) % uint32(s.geo.processes) // in turn: a life's number comes round as late as it can
 		p := s.process(i)
-		life, st := splitProc(p[procWord].Load())
-		if st != ProcFree {
+		seat := &s.seats[i]
+		if seat.taken {
 			continue
 		}
 		name = name[:min(len(name), MaxSystemName)]
@@ -71,25 +87,28 @@ func (s *Segment) Grant(name string) (ProcessID, error) {
 		p[procPID].Store(0)
 		p[procStart].Store(0)
 		s.clearSignals(i)
-		p[procWord].Store(procWordOf(life+1, ProcReserved))
+		id := MakeProcessID(i, seat.life+1)
+		seat.life, seat.taken, seat.dead = id.Life(), true, false
+		p[procWord].Store(procWordOf(id.Life(), ProcReserved))
 		s.granted = i + 1
-		return MakeProcessID(i, life+1), nil
+		return id, nil
 	}
 	return 0, fmt.Errorf("shm: all %d entries of the process table are in use; raise Processes: %w", s.geo.processes, ErrNoSpace)
 }
 
-// Enter makes this process the holder of entry i, which its owner granted to it.
-func (s *Segment) Enter(i uint32) error {
+// Enter makes this process the one that its owner granted an entry to. One that comes late, when the entry was given to
+// somebody else, is refused.
+func (s *Segment) Enter(id ProcessID) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	p := s.process(i)
+	p := s.process(id.Index())
 	if p == nil {
-		return fmt.Errorf("shm: cannot enter as process %d of %d: %w", i, s.geo.processes, ErrCorrupt)
+		return fmt.Errorf("shm: cannot enter as process %v of %d: %w", id, s.geo.processes, ErrCorrupt)
 	}
-	life, st := splitProc(p[procWord].Load())
-	notGranted := fmt.Errorf("shm: process entry %d was not granted to this process: %w", i, ErrCorrupt)
-	if st != ProcReserved {
+	reserved := procWordOf(id.Life(), ProcReserved)
+	notGranted := fmt.Errorf("shm: process %v is not granted to this process, or not any more: %w", id, ErrCorrupt)
+	if p[procWord].Load() != reserved {
 		return notGranted
 	}
 	start, err := sys.StartTime(os.Getpid())
@@ -98,10 +117,27 @@ func (s *Segment) Enter(i uint32) error {
 	}
 	p[procPID].Store(uint64(os.Getpid()))
 	p[procStart].Store(start)
-	if !p[procWord].CompareAndSwap(procWordOf(life, ProcReserved), procWordOf(life, ProcLive)) {
+	if !p[procWord].CompareAndSwap(reserved, procWordOf(id.Life(), ProcLive)) {
 		return notGranted
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entered == nil {
+		s.entered = map[uint32]ProcessID{}
+	}
+	s.entered[id.Index()] = id
 	return nil
+}
+
+// Entered is the ID under which this process entered entry i through this mapping: its own copy, which no other process can
+// change.
+func (s *Segment) Entered(i uint32) ProcessID {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id, ok := s.entered[i]; ok {
+		return id
+	}
+	return s.ID(i)
 }
 
 // ID is the ID of the process that is in entry i now.
@@ -127,22 +163,28 @@ func (s *Segment) Alive(id ProcessID) bool {
 // Condemn declares a process dead. Only the owner calls it, and only when the kernel said that the process has exited. The
 // caller then sweeps, and calls Release.
 func (s *Segment) Condemn(id ProcessID) bool {
-	p := s.process(id.Index())
-	if p == nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seat := s.seatOf(id)
+	if seat == nil {
 		return false
 	}
-	w := p[procWord].Load()
-	life, st := splitProc(w)
-	if life != id.Life() || st == ProcFree {
-		return false
-	}
-	return st == ProcDead || p[procWord].CompareAndSwap(w, procWordOf(life, ProcDead)) // sync: verdict; step: verdict.dead
+	seat.dead = true
+	s.process(id.Index())[procWord].Store(procWordOf(id.Life(), ProcDead)) // sync: verdict; step: verdict.dead
+	return true
 }
 
 // Release frees the entry of a process that was condemned and swept.
 func (s *Segment) Release(id ProcessID) bool {
-	p := s.process(id.Index())
-	return p != nil && p[procWord].CompareAndSwap(procWordOf(id.Life(), ProcDead), procWordOf(id.Life(), ProcFree)) // step: verdict.gone
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	seat := s.seatOf(id)
+	if seat == nil || !seat.dead {
+		return false
+	}
+	seat.taken, seat.dead = false, false
+	s.process(id.Index())[procWord].Store(procWordOf(id.Life(), ProcFree)) // step: verdict.gone
+	return true
 }
 
 // ProcessInfo is what the table says about one process.

@@ -22,7 +22,7 @@ func TestProcessTable(t *testing.T) {
 	if !s.Alive(id) || s.Release(id) {
 		t.Error("a process that was granted an entry is taken for dead")
 	}
-	must(t, s.Enter(id.Index()))
+	must(t, s.Enter(id))
 	if p, _ := s.Process(id.Index()); p.State != ProcLive || p.PID != os.Getpid() || s.ID(id.Index()) != id {
 		t.Errorf("entered: %+v", p)
 	}
@@ -41,7 +41,7 @@ func TestProcessTable(t *testing.T) {
 	if p, _ := s.Process(id.Index()); p.State != ProcFree {
 		t.Errorf("released: %+v", p)
 	}
-	if err := s.Enter(id.Index()); !errors.Is(err, ErrCorrupt) {
+	if err := s.Enter(id); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("entered an entry that was not granted: %v", err)
 	}
 }
@@ -63,7 +63,7 @@ func TestEnterTwice(t *testing.T) {
 	e := s.process(id.Index())
 	e[procPID].Store(12345)
 	e[procStart].Store(67890)
-	if err := s.Enter(id.Index()); !errors.Is(err, ErrCorrupt) {
+	if err := s.Enter(id); !errors.Is(err, ErrCorrupt) {
 		t.Errorf("entered twice: %v", err)
 	}
 	if p, _ := s.Process(id.Index()); p.PID != 12345 || p.Start != 67890 || p.State != ProcLive {
@@ -72,11 +72,53 @@ func TestEnterTwice(t *testing.T) {
 	e[procPID].Store(uint64(os.Getpid()))
 }
 
+// A process that comes when its entry was given to another is refused, and the other comes in.
+func TestEnterLate(t *testing.T) {
+	o := small()
+	o.Processes = 2
+	s := create(t, o)
+	late, err := s.Grant("late")
+	must(t, err)
+	if !s.Condemn(late) || !s.Release(late) {
+		t.Fatal("it cannot be released")
+	}
+	next, err := s.Grant("next")
+	must(t, err)
+	if next.Index() != late.Index() {
+		t.Fatalf("granted %v after %v: another entry", next, late)
+	}
+	if err := s.Enter(late); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("who came late entered another's entry: %v", err)
+	}
+	must(t, s.Enter(next))
+	if s.Entered(next.Index()) != next {
+		t.Errorf("it entered as %v, not %v", s.Entered(next.Index()), next)
+	}
+}
+
+// Whatever a process wrote into its entry before it died: the owner knows whom it granted what.
+func TestScribbledEntry(t *testing.T) {
+	for _, word := range []uint64{0, ^uint64(0), procWordOf(7, ProcLive), procWordOf(2, ProcFree), 9} {
+		s := create(t, small())
+		id := enter(t, s, "worker")
+		s.process(id.Index())[procWord].Store(word)
+		if other, err := s.Grant("other"); err != nil || other.Index() == id.Index() {
+			t.Errorf("with %#x in its word its entry is granted again: %v, %v", word, other, err)
+		}
+		if !s.Condemn(id) || s.Alive(id) || !s.Release(id) {
+			t.Errorf("with %#x in its word it cannot be swept", word)
+		}
+		if p, _ := s.Process(id.Index()); p.State != ProcFree || p.ID != id {
+			t.Errorf("after that its entry is %+v", p)
+		}
+	}
+}
+
 func TestProcessesOutside(t *testing.T) {
 	s := create(t, small())
 	for _, i := range []uint32{8, 1023, 1 << 31, 1<<32 - 1} {
 		id := MakeProcessID(i, 1)
-		if _, ok := s.Process(i); ok || s.ID(i) != 0 || s.Enter(i) == nil {
+		if _, ok := s.Process(i); ok || s.ID(i) != 0 || s.Enter(ProcessID(i)) == nil {
 			t.Errorf("entry %d is there", i)
 		}
 		if i < MaxProcesses && (s.Alive(id) || s.Condemn(id) || s.Release(id)) {

@@ -172,7 +172,7 @@ func TestWorkersAreNotListed(t *testing.T) {
 	s := sharedSegment(t)
 	id, err := s.Grant("allocator")
 	must(t, err)
-	cmd := testkit.Command(t, "allocator", fmt.Sprint(id.Index()))
+	cmd := testkit.Command(t, "allocator", fmt.Sprint(uint32(id)))
 	cmd.ExtraFiles = []*os.File{s.File()}
 	role(t, cmd)
 	if got := programsOf(t, cmd.Process.Pid); len(got) != 0 {

@@ -32,32 +32,40 @@ func takeOver(path string, g *geometry) (*os.File, bool) {
 func (s *Segment) recover(name string) error {
 	for i := range uint32(s.geo.processes) {
 		p, _ := s.Process(i)
+		s.seats[i].life = p.ID.Life()
 		if p.State == ProcFree {
 			continue
 		}
-		if err := endProcess(p); err != nil {
+		if err := endProcess(p, s.file); err != nil {
 			return err
 		}
 		s.process(i)[procWord].Store(procWordOf(p.ID.Life(), ProcDead))
+		s.seats[i] = seat{life: p.ID.Life(), taken: true, dead: true}
 		s.orphans = append(s.orphans, p.ID)
 	}
 	if len(s.orphans) == int(s.geo.processes) { // no entry is free: the new owner begins another life of the first
 		first := s.orphans[0]
 		s.process(first.Index())[procWord].Store(procWordOf(first.Life(), ProcFree))
+		s.seats[first.Index()] = seat{life: first.Life()}
 	}
+	s.ringsUsed = min(s.header[hdrRingsUsed].Load(), uint64(s.geo.ringWords))
 	s.header[hdrEnded].Store(0)
 	s.header[hdrWanted].Store(0)
 	s.writeHeader(name)
 	return s.reindex()
 }
 
+// maxPID is the largest process number that Linux gives.
+const maxPID = 1 << 22
+
 // endTime is how long a process of a dead owner may take to die of SIGKILL.
 const endTime = 10 * time.Second
 
 // endProcess kills a process of the old table, if it is still there, and waits for its end. One that had not said when it
-// started had not entered, and its number may be another's by now.
-func endProcess(p ProcessInfo) error {
-	if p.PID == 0 || p.Start == 0 || p.PID == os.Getpid() {
+// started had not entered, and its number may be another's by now. What the table says may be anything: a process counts only
+// if the kernel says that it has the segment open for writing.
+func endProcess(p ProcessInfo, segment *os.File) error {
+	if p.PID <= 1 || p.PID > maxPID || p.Start == 0 || p.PID == os.Getpid() || !sys.HoldsForWriting(p.PID, segment) {
 		return nil
 	}
 	h, err := sys.OpenProcess(p.PID, p.Start)

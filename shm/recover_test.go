@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -108,13 +109,17 @@ func TestTakeOverEndsProcesses(t *testing.T) {
 		out    *bufio.Reader
 		stdin  io.WriteCloser
 		change func(start uint64) uint64
+		open   int // how it has the segment open
 		state  ProcessState
 		ended  bool
 	}
+	same := func(start uint64) uint64 { return start }
 	all := map[string]*process{
-		"worker":   {change: func(start uint64) uint64 { return start }, state: ProcLive, ended: true},
-		"stranger": {change: func(start uint64) uint64 { return start + 1 }, state: ProcLive},
-		"late":     {change: func(uint64) uint64 { return 0 }, state: ProcReserved},
+		"worker":    {change: same, state: ProcLive, open: os.O_RDWR, ended: true},
+		"stranger":  {change: func(start uint64) uint64 { return start + 1 }, state: ProcLive, open: os.O_RDWR},
+		"late":      {change: func(uint64) uint64 { return 0 }, state: ProcReserved, open: os.O_RDWR},
+		"bystander": {change: same, state: ProcLive, open: -1}, // the table names it, for the table holds what somebody wrote
+		"reader":    {change: same, state: ProcLive, open: os.O_RDONLY},
 	}
 	s := leftBehind(t, fileOptions(""), func(s *Segment) {
 		for name, p := range all {
@@ -124,6 +129,12 @@ func TestTakeOverEndsProcesses(t *testing.T) {
 			p.stdin, err = p.cmd.StdinPipe()
 			must(t, err)
 			p.out = bufio.NewReader(stdout)
+			if p.open >= 0 {
+				f, err := os.OpenFile(s.File().Name(), p.open, 0)
+				must(t, err)
+				defer closeFile(f)
+				p.cmd.ExtraFiles = []*os.File{f}
+			}
 			must(t, p.cmd.Start())
 			_, err = p.out.ReadString('\n')
 			must(t, err)

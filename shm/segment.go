@@ -36,9 +36,13 @@ type Segment struct {
 	spans     []word.Word
 	owners    []word.Word
 
-	granted uint32     // the entry after the one granted last
-	mu      word.Mutex // guards what only the owner writes: directory, process grants
-	closed  atomic.Bool
+	mu        word.Mutex           // guards what only the owner writes: directory, process grants, ring memory; and entered
+	granted   uint32               // the entry after the one granted last
+	seats     []seat               // the process table as it is, by the owner's own account; nil elsewhere
+	ringsUsed uint64               // ring words handed out, likewise
+	stamp     [headerWords]uint64  // the header as the owner wrote it
+	entered   map[uint32]ProcessID // what this process entered as, by entry
+	closed    atomic.Bool
 }
 
 // Create makes a segment, or takes over the file that a dead owner left. The calling process owns it and has entry Self of the
@@ -67,7 +71,7 @@ func Create(o Options) (*Segment, error) {
 		closeFile(lock)
 		return nil, err
 	}
-	s.owner, s.lock = true, lock
+	s.owner, s.lock, s.seats = true, lock, make([]seat, g.processes)
 	if left {
 		err = s.recover(o.Name)
 	} else {
@@ -76,6 +80,7 @@ func Create(o Options) (*Segment, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.stampHeader()
 	if file != nil && o.File == "" {
 		if err := sys.Seal(file); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -83,7 +88,7 @@ func Create(o Options) (*Segment, error) {
 	}
 	id, err := s.Grant("main")
 	if err == nil {
-		err = s.Enter(id.Index())
+		err = s.Enter(id)
 	}
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -156,8 +161,18 @@ func (s *Segment) writeHeader(name string) {
 	h[hdrMagic].Store(magic) // last: a reader that sees it sees the rest
 }
 
-// AttachFile maps the segment in f, which was inherited or received from its owner; the segment keeps f.
-func AttachFile(f *os.File) (*Segment, error) { return attach(f, false) }
+// AttachFile maps the segment in f, which was inherited or received from its owner; the segment keeps f. It takes only a file
+// of this user, whose header and size agree, and that cannot shrink if it is a memory file.
+func AttachFile(f *os.File) (*Segment, error) {
+	info, err := f.Stat()
+	if err == nil && !ownedByUs(info) {
+		err = fmt.Errorf("shm: %s is another user's: %w", f.Name(), os.ErrPermission)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return attach(f, false)
+}
 
 // AttachReadOnly maps the segment in f for reading. Nothing reached through it can write to the segment.
 func AttachReadOnly(f *os.File) (*Segment, error) { return attach(f, true) }
@@ -181,6 +196,9 @@ func readHeader(f *os.File) (g *geometry, boot uint64, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() || sys.IsMemoryFile(f) && !sys.Sealed(f) {
+		return nil, 0, fmt.Errorf("shm: the size of %s (%v) is not fixed: an access could fault: %w", f.Name(), info.Mode(), ErrIncompatible)
 	}
 	buf := make([]byte, headerSize)
 	if _, err := f.ReadAt(buf, 0); err != nil {
@@ -259,6 +277,14 @@ func (s *Segment) writable() error {
 	return nil
 }
 
+// owned refuses what only the owner may do.
+func (s *Segment) owned() error {
+	if !s.owner {
+		return fmt.Errorf("shm: only the owner of a segment does that: %w", ErrReadOnly)
+	}
+	return nil
+}
+
 // Size is the segment's size in bytes.
 func (s *Segment) Size() int64 { return s.geo.size }
 
@@ -325,12 +351,13 @@ func (s *Segment) NewRing(n uint64) (at uint64, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at = s.header[hdrRingsUsed].Load()
+	at = s.ringsUsed
 	if s.RingWords(at, n) == nil {
 		return 0, fmt.Errorf("shm: a ring of %d messages needs %d bytes, %d of %d are in use; raise RingBytes: %w",
 			n, n*wordSize, at*wordSize, s.geo.ringWords*wordSize, ErrNoSpace)
 	}
-	s.header[hdrRingsUsed].Store(at + n)
+	s.ringsUsed = at + n
+	s.header[hdrRingsUsed].Store(s.ringsUsed)
 	return at, nil
 }
 

@@ -200,7 +200,7 @@ func TestReadOnly(t *testing.T) {
 	_, grantErr := ro.Grant("another")
 	_, ringErr := ro.NewRing(8)
 	for name, err := range map[string]error{
-		"Get": poolErr, "Grant": grantErr, "NewRing": ringErr, "Enter": ro.Enter(id.Index()), "Insert": ro.Insert("other", 4),
+		"Get": poolErr, "Grant": grantErr, "NewRing": ringErr, "Enter": ro.Enter(id), "Insert": ro.Insert("other", 4),
 	} {
 		if !errors.Is(err, ErrReadOnly) {
 			t.Errorf("%s: %v", name, err)
@@ -250,6 +250,41 @@ func TestSeals(t *testing.T) {
 	}
 	if info, err := f.Stat(); err != nil || info.Size() != s.Size() {
 		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// Nobody attaches to memory that could be taken away, nor to a file of another user.
+func TestAttachRefuses(t *testing.T) {
+	s := sharedSegment(t)
+	whole := make([]byte, s.Size())
+	_, err := s.File().ReadAt(whole, 0)
+	must(t, err)
+	loose, err := sys.MemoryFile("shmactor:loose", s.Size())
+	must(t, err)
+	defer closeFile(loose)
+	_, err = loose.WriteAt(whole, 0)
+	must(t, err)
+	pipe, end, err := os.Pipe()
+	must(t, err)
+	defer closeFile(pipe)
+	defer closeFile(end)
+	for _, f := range []*os.File{loose, pipe} {
+		for _, attach := range []func(*os.File) (*Segment, error){AttachFile, AttachReadOnly} {
+			if _, err := attach(f); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "is not fixed") {
+				t.Errorf("%s: %v", f.Name(), err)
+			}
+		}
+	}
+	must(t, sys.Seal(loose))
+	again, err := AttachReadOnly(loose)
+	must(t, err)
+	must(t, sys.Retire(again.mem))
+	if os.Getuid() != 0 {
+		return // only root gives a file away
+	}
+	must(t, loose.Chown(12345, 12345))
+	if _, err := AttachFile(loose); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("another user's: %v", err)
 	}
 }
 

@@ -156,7 +156,8 @@ func (s *Segment) dropAll(span, n int64) {
 // The head is built first: until it is let go, all parts are found through it.
 func (s *Segment) buildRun(n int64, self ProcessID, r region) (Frame, bool) {
 	for start := r.to - n; start >= r.from; start-- {
-		if !s.runFree(start, n) {
+		if busy := s.busyIn(start, n); busy >= 0 {
+			start = busy - n + 1 // and one less: no run across that span
 			continue
 		}
 		if r.leave {
@@ -182,13 +183,14 @@ func (s *Segment) buildRun(n int64, self ProcessID, r region) (Frame, bool) {
 	return Frame{}, false
 }
 
-func (s *Segment) runFree(start, n int64) bool {
-	for i := range n {
-		if !s.countsAsFree(spanUse(s.spans[start+i].Load())) {
-			return false
+// busyIn is the first span of n that is not free, -1 if all are.
+func (s *Segment) busyIn(start, n int64) int64 {
+	for span := start; span < start+n; span++ {
+		if !s.countsAsFree(spanUse(s.spans[span].Load())) {
+			return span
 		}
 	}
-	return true
+	return -1
 }
 
 func (s *Segment) takeParts(start, n int64, part spanUse) bool {

@@ -39,9 +39,9 @@ const (
 // orders are what a worker is told by its environment.
 type orders struct {
 	Name         string
-	Process      uint32 // its entry of the process table
-	Letters      uint32 // mailbox index of the dead letters
-	Agent        uint32 // mailbox index of its agent
+	Process      shm.ProcessID // what it was granted
+	Letters      uint32        // mailbox index of the dead letters
+	Agent        uint32        // mailbox index of its agent
 	AlwaysEncode bool
 }
 
@@ -88,7 +88,7 @@ func serve(o orders) error {
 	if err := seg.Enter(o.Process); err != nil {
 		return err
 	}
-	hub := mailbox.Join(seg, o.Process)
+	hub := mailbox.Join(seg, o.Process.Index())
 	letters, err := hub.At(o.Letters)
 	if err != nil {
 		return err

@@ -27,7 +27,7 @@ import (
 
 // welcome is what a program that attaches is told, with the segment's descriptor.
 type welcome struct {
-	Process uint32
+	Process shm.ProcessID
 	Letters uint32
 	Error   string // instead of all else
 	Ended   bool   // with Error: there is no system here any more
@@ -152,7 +152,7 @@ func (d *door) admit(c *net.UnixConn) (*stay, error) {
 	if d.closed {
 		return nil, errors.Join(actor.ErrSystemEnded, h.Close())
 	}
-	text, err := json.Marshal(welcome{Process: id.Index(), Letters: d.root.letters.box.Index()})
+	text, err := json.Marshal(welcome{Process: id, Letters: d.root.letters.box.Index()})
 	if err == nil {
 		err = sys.SendFile(c, text, d.root.seg.File())
 	}
@@ -314,7 +314,7 @@ func (g *guest) enter() (*actor.System, error) {
 	if err := g.seg.Enter(w.Process); err != nil {
 		return nil, errors.Join(err, g.seg.Close())
 	}
-	g.hub = mailbox.Join(g.seg, w.Process)
+	g.hub = mailbox.Join(g.seg, w.Process.Index())
 	if letters, err := g.hub.At(w.Letters); err == nil {
 		g.hub.SetLetters(letters)
 	}

@@ -37,7 +37,7 @@ func (w *worker) start(ctx context.Context) (run, error) {
 		return run{}, fmt.Errorf("worker %q: %w", w.spec.name, err)
 	}
 	p, err := r.spawner.spawn(orders{
-		Name: w.spec.name, Process: id.Index(), Letters: r.letters.box.Index(), Agent: w.agent.Index(),
+		Name: w.spec.name, Process: id, Letters: r.letters.box.Index(), Agent: w.agent.Index(),
 		AlwaysEncode: r.spec.AlwaysEncode,
 	}, id, r.seg.File(), w.spec.env, r.spec.WorkerOutput)
 	if err != nil {

@@ -164,7 +164,7 @@ func TestStates(t *testing.T) {
 	r.Close()
 
 	id, err := s.seg.Grant("w1")
-	if err != nil || s.seg.Enter(id.Index()) != nil {
+	if err != nil || s.seg.Enter(id) != nil {
 		t.Fatal(err)
 	}
 	w1 := mailbox.Join(s.seg, id.Index())
@@ -185,7 +185,7 @@ func TestStates(t *testing.T) {
 		t.Errorf("workers %d of %d, %+v", now.totals.workers, now.totals.wanted, now.alerts)
 	}
 
-	if id, err = s.seg.Grant("w1"); err != nil || s.seg.Enter(id.Index()) != nil {
+	if id, err = s.seg.Grant("w1"); err != nil || s.seg.Enter(id) != nil {
 		t.Fatal(err)
 	}
 	w1 = mailbox.Join(s.seg, id.Index())

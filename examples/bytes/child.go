@@ -32,7 +32,7 @@ func startChild(seg *shm.Segment, stderr io.Writer) (*child, error) {
 		return nil, err
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), entryVariable+"="+strconv.FormatUint(uint64(entry.Index()), 10))
+	cmd.Env = append(os.Environ(), entryVariable+"="+strconv.FormatUint(uint64(entry), 10))
 	cmd.ExtraFiles = []*os.File{seg.File()} // the first of them is descriptor 3
 	cmd.Stderr = stderr
 	stdin, err := cmd.StdinPipe()

@@ -48,7 +48,7 @@ func beThePeer() {
 
 // serve joins the segment and answers messages until ctx ends.
 func serve(ctx context.Context, entry string) error {
-	index, err := strconv.ParseUint(entry, 10, 32)
+	granted, err := strconv.ParseUint(entry, 10, 32)
 	if err != nil {
 		return err
 	}
@@ -56,10 +56,11 @@ func serve(ctx context.Context, entry string) error {
 	if err != nil {
 		return err
 	}
-	if err := seg.Enter(uint32(index)); err != nil {
+	id := shm.ProcessID(granted)
+	if err := seg.Enter(id); err != nil {
 		return err
 	}
-	hub := mailbox.Join(seg, uint32(index))
+	hub := mailbox.Join(seg, id.Index())
 	defer hub.Close(mailbox.ErrSystemEnded)
 	mine, err := hub.Open(peersMailbox)
 	if err != nil {

@@ -3,6 +3,8 @@ package sys
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -50,6 +52,12 @@ func Sealed(f *os.File) bool {
 	seals, err := unix.FcntlInt(f.Fd(), unix.F_GET_SEALS, 0)
 	const want = unix.F_SEAL_SHRINK | unix.F_SEAL_GROW
 	return err == nil && seals&want == want
+}
+
+// IsMemoryFile reports whether f is an anonymous memory file.
+func IsMemoryFile(f *os.File) bool {
+	name, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	return err == nil && strings.HasPrefix(name, "/memfd:")
 }
 
 // Map maps the first size bytes of f, shared; the mapping is not inherited by a fork.

@@ -35,3 +35,6 @@ func Retire([]byte) error { return unsupported("a shared mapping") }
 
 // Lock returns an error wrapping errors.ErrUnsupported.
 func Lock(*os.File) error { return unsupported("an open-file-description lock") }
+
+// IsMemoryFile returns false.
+func IsMemoryFile(*os.File) bool { return false }

@@ -58,6 +58,32 @@ func OpenProcess(pid int, start uint64) (*ProcessHandle, error) {
 	return h, nil
 }
 
+// HoldsForWriting reports whether a process of this user has the file of f open for writing. It is false when that cannot be
+// told.
+func HoldsForWriting(pid int, f *os.File) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	dir := "/proc/" + strconv.Itoa(pid)
+	fds, err := os.ReadDir(dir + "/fd")
+	if err != nil {
+		return false
+	}
+	for _, fd := range fds {
+		if theirs, err := os.Stat(dir + "/fd/" + fd.Name()); err != nil || !os.SameFile(mine, theirs) {
+			continue
+		}
+		info, _ := os.ReadFile(dir + "/fdinfo/" + fd.Name())
+		_, flags, _ := strings.Cut(string(info), "flags:")
+		flags, _, _ = strings.Cut(strings.TrimSpace(flags), "\n")
+		if n, err := strconv.ParseUint(flags, 8, 64); err == nil && n&unix.O_ACCMODE != unix.O_RDONLY {
+			return true
+		}
+	}
+	return false
+}
+
 // Wait returns nil when the process has exited, and an error when the handle was closed first. It holds no thread.
 func (h *ProcessHandle) Wait() error {
 	raw, err := h.file.SyscallConn()

@@ -2,6 +2,8 @@
 
 package sys
 
+import "os"
+
 // StartTime returns an error wrapping errors.ErrUnsupported.
 func StartTime(int) (uint64, error) { return 0, unsupported("a process's start time") }
 
@@ -25,3 +27,6 @@ func (*ProcessHandle) Close() error { return nil }
 
 // MemoryLimit reports that no limit is known.
 func MemoryLimit() (limit, used int64, ok bool) { return 0, 0, false }
+
+// HoldsForWriting returns false.
+func HoldsForWriting(int, *os.File) bool { return false }
