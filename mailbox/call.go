@@ -20,9 +20,9 @@ type Reply struct {
 // Bytes is the payload of the reply, in place: valid until Release.
 func (r *Reply) Bytes() ([]byte, error) {
 	if r.body.IsZero() {
-		return payload(r.frame, r.length)
+		return r.hub.payload(r.frame, r.length)
 	}
-	return payload(r.body, r.length)
+	return r.hub.payload(r.body, r.length)
 }
 
 // Release gives the reply's memory back.
@@ -68,8 +68,11 @@ func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (
 	if remote {
 		h.spin(func() bool { return !pending(f, f.Owner()) })
 	}
-	for {
-		w := f.Owner() // sync: reply; step: call.watch
+	for tries := 0; ; tries++ {
+		w := f.Owner()           // sync: reply; step: call.watch
+		if tries == awaitTries { // a call passes through few states; this word changes all the time
+			return Reply{}, h.lost(w)
+		}
 		if !pending(f, w) {
 			r, err, ended := h.ended(f, w)
 			if ended {
@@ -82,6 +85,7 @@ func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (
 		}
 		select {
 		case <-me.wake:
+			tries = 0
 		case <-ctx.Done():
 			if h.giveUp(f) {
 				return Reply{}, context.Cause(ctx)
@@ -93,6 +97,9 @@ func (h *Hub) await(ctx context.Context, f shm.Frame, me *waiter, remote bool) (
 		}
 	}
 }
+
+// awaitTries bounds how often in a row the word of a call changes under its caller.
+const awaitTries = 1 << 10
 
 // pending reports whether the call in frame f goes on.
 func pending(f shm.Frame, w shm.Owner) bool {
@@ -137,6 +144,7 @@ func (h *Hub) lost(w shm.Owner) error {
 	if err := h.Err(); err != nil {
 		return err
 	}
+	h.doubt()
 	return fmt.Errorf("the frame of a call was taken away: it is %v: %w", w, shm.ErrCorrupt)
 }
 

@@ -14,33 +14,33 @@ import (
 	"github.com/shmactor/shmactor/shm"
 )
 
-// stage is what the schedules of a scenario share: a heap segment with granted entries. Entry 0 is the owner's, those of
+// house is what the schedules of a scenario share: a heap segment with granted entries. Entry 0 is the owner's, those of
 // lives are entered, those of spares are not yet.
-type stage struct {
+type house struct {
 	seg    *shm.Segment
 	lives  []shm.ProcessID
 	spares []shm.ProcessID
 }
 
 const (
-	stageLives  = 3
-	stageSpares = 3
+	houseLives  = 3
+	houseSpares = 3
 )
 
-func newStage(t *testing.T, spans int64) *stage {
+func newHouse(t *testing.T, spans int64) *house {
 	t.Helper()
 	spans = max(spans, 2)
 	seg, err := shm.Create(shm.Options{
-		Heap: true, Processes: 1 + stageLives + stageSpares, Mailboxes: 3, RingBytes: 256,
+		Heap: true, Processes: 1 + houseLives + houseSpares, Mailboxes: 3, RingBytes: 256,
 		MessageBytes: spans << 16, MaxMessage: spans << 15,
 	})
 	must(t, err)
-	s := &stage{seg: seg}
-	for i := range stageLives + stageSpares {
+	s := &house{seg: seg}
+	for i := range houseLives + houseSpares {
 		id, err := seg.Grant(fmt.Sprint("process ", i+1))
 		must(t, err)
-		if i < stageLives {
-			must(t, seg.Enter(id.Index()))
+		if i < houseLives {
+			must(t, seg.Enter(id))
 			s.lives = append(s.lives, id)
 		} else {
 			s.spares = append(s.spares, id)
@@ -52,7 +52,7 @@ func newStage(t *testing.T, spans int64) *stage {
 // play is one schedule of a scenario.
 type play struct {
 	*explore.Run
-	*stage
+	*house
 	owner   *Hub
 	hubs    map[string]*Hub
 	letters *Receiver
@@ -69,9 +69,9 @@ type scenario struct {
 }
 
 // build makes the schedule's actors: the owner with its dead-letter mailbox, then those of the scenario.
-func (sc *scenario) build(s *stage) func(*explore.Run) {
+func (sc *scenario) build(s *house) func(*explore.Run) {
 	return func(r *explore.Run) {
-		p := &play{Run: r, stage: s, hubs: map[string]*Hub{}, ledger: ledger{}, ended: map[shm.ProcessID]bool{}}
+		p := &play{Run: r, house: s, hubs: map[string]*Hub{}, ledger: ledger{}, ended: map[shm.ProcessID]bool{}}
 		p.owner = p.join("owner", p.seg.ID(0))
 		letters, err := p.owner.Create(lettersName, 4, 0)
 		p.must(err)
@@ -103,7 +103,7 @@ func (p *play) join(process string, id shm.ProcessID) *Hub {
 // enter makes the hub of a process that begins while others run.
 func (p *play) enter(process string) *Hub {
 	id := p.spares[len(p.ended)-1]
-	p.must(p.seg.Enter(id.Index()))
+	p.must(p.seg.Enter(id))
 	return p.join(process, id)
 }
 

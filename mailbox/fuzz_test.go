@@ -3,8 +3,11 @@ package mailbox
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
+	"os"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,193 +15,142 @@ import (
 	"github.com/shmactor/shmactor/shm"
 )
 
-// fuzzed is a segment whose words were scribbled over, with two processes at work in it.
-type fuzzed struct {
-	t    *testing.T
-	rng  *rand.Rand
-	seg  *shm.Segment
-	hubs []*Hub
-	rx   []*Receiver
-	msgs []Message
-	toks []Token
-	dead shm.ProcessID
+// A script says what four parties do at the same time in one small segment: two processes that send, call, receive and answer,
+// the owner's housekeeping, and one that scribbles. Whatever it says: every operation ends, nobody panics.
+
+// step is one order of a script: six bytes.
+type step struct {
+	who, op uint8
+	a, b    uint16
 }
 
 const (
+	stepBytes = 6
+	mostSteps = 400
+	players   = 4 // owner, peer, housekeeper, scribbler
+
 	fuzzSpans  = 8
 	fuzzFrames = fuzzSpans * 64 << 10
 )
 
-func newFuzzed(t *testing.T, seed uint64) *fuzzed {
-	t.Helper()
-	seg, err := shm.Create(shm.Options{Processes: 4, Mailboxes: 8, RingBytes: 512, MessageBytes: fuzzFrames, MaxMessage: fuzzFrames / 2})
-	must(t, err)
-	z := &fuzzed{t: t, rng: rand.New(rand.NewPCG(seed, 1)), seg: seg}
-	for _, name := range []string{"peer", "dead"} {
-		id, err := seg.Grant(name)
-		must(t, err)
-		must(t, seg.Enter(id))
-		z.dead = id
+// steps reads a script: who does what, in the order of each.
+func steps(script []byte) (of [players][]step) {
+	for n := 0; n < mostSteps && len(script) >= stepBytes; n++ {
+		s := step{script[0], script[1], binary.LittleEndian.Uint16(script[2:]), binary.LittleEndian.Uint16(script[4:])}
+		of[s.who%players] = append(of[s.who%players], s)
+		script = script[stepBytes:]
 	}
-	z.hubs = []*Hub{Join(seg, 0), Join(seg, 1)}
-	for _, name := range []string{"a", "b", lettersName} {
-		_, err := z.hubs[0].Create(name, 4, 0)
-		must(t, err)
-	}
-	for _, h := range z.hubs {
-		m, err := h.Open(lettersName)
-		must(t, err)
-		h.SetLetters(m)
-	}
-	z.rx = []*Receiver{z.open(0, "a").Receiver(), z.open(1, "b").Receiver()}
-	z.rx[0].Redeliver(3)
-	return z
+	return of
 }
 
-func (z *fuzzed) open(hub int, name string) *Mailbox {
-	z.t.Helper()
-	m, err := z.hubs[hub].Open(name)
-	must(z.t, err)
+// fuzzPlayer is a party that uses mailboxes.
+type fuzzPlayer struct {
+	hub  *Hub
+	rx   *Receiver
+	msgs []Message
+	toks []Token
+	rng  *rand.Rand // for the present step
+}
+
+// soon is a short time for an operation that waits.
+func (p *fuzzPlayer) soon() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), time.Duration(p.rng.IntN(300))*time.Microsecond)
+}
+
+// box is some mailbox, as its record is now, or the fuzzPlayer's own.
+func (p *fuzzPlayer) box() *Mailbox {
+	m, err := p.hub.At(p.rng.Uint32N(10))
+	if err != nil {
+		return p.rx.Mailbox
+	}
 	return m
 }
 
-// scribble changes so many words: of the tables mostly, of frames sometimes.
-func (z *fuzzed) scribble(words int) {
-	z.t.Helper()
-	f := z.seg.File()
-	for range words {
-		tables := (z.seg.Size() - fuzzFrames) / 8
-		at := z.rng.Int64N(tables) * 8
-		switch z.rng.IntN(4) {
-		case 0: // a frame's header: most lie on these
-			at = z.seg.Size() - fuzzFrames + z.rng.Int64N(fuzzFrames/64)*64 + z.rng.Int64N(16)*8
-		case 1: // owner words and what spans are carved into are where most depends on
-			at = (tables - 1 - z.rng.Int64N(30<<7)) * 8
+// play does one step.
+func (p *fuzzPlayer) play(s step) {
+	p.rng = rand.New(rand.NewPCG(uint64(s.a), uint64(s.b)))
+	switch s.op % 16 {
+	case 0:
+		_ = p.box().TrySendBytes(make([]byte, p.rng.IntN(300)))
+	case 1:
+		ctx, cancel := p.soon()
+		defer cancel()
+		_ = p.box().SendBytes(ctx, make([]byte, p.rng.IntN(fuzzFrames/2)))
+	case 2, 3:
+		ctx, cancel := p.soon()
+		defer cancel()
+		_, _ = p.box().CallBytes(ctx, make([]byte, p.rng.IntN(1000)))
+	case 4, 5:
+		if m, ok := p.rx.TryReceive(); ok {
+			p.msgs = append(p.msgs, m)
 		}
-		at = min(at, z.seg.Size()-8)
-		var b [8]byte
-		_, err := f.ReadAt(b[:], at)
-		must(z.t, err)
-		w := binary.NativeEndian.Uint64(b[:])
-		switch z.rng.IntN(6) {
-		case 0:
-			w = z.rng.Uint64()
-		case 1:
-			w ^= 1 << z.rng.IntN(64)
-		case 2:
-			w += uint64(z.rng.IntN(5)) - 2
-		case 3:
-			w = ^uint64(0) >> z.rng.IntN(64)
-		case 4:
-			w = 0
-		case 5:
-			_, err := f.ReadAt(b[:], z.rng.Int64N(tables)*8)
-			must(z.t, err)
-			w = binary.NativeEndian.Uint64(b[:])
+	case 6:
+		ctx, cancel := p.soon()
+		defer cancel()
+		if m, bits, err := p.rx.Receive(ctx); err == nil && bits == 0 {
+			p.msgs = append(p.msgs, m)
 		}
-		binary.NativeEndian.PutUint64(b[:], w)
-		_, err = f.WriteAt(b[:], at)
-		must(z.t, err)
+	case 7, 8:
+		p.finish()
+	case 9:
+		p.claim()
+	case 10:
+		_ = p.box().Control(p.rng.Uint64())
+	case 11:
+		p.box().WaitFor(p.box(), 0)
+	case 12:
+		if d, err := p.hub.Draft(p.rng.IntN(fuzzFrames)); err == nil {
+			p.hub.Discard(&d)
+		}
+	case 13:
+		ctx, cancel := p.soon()
+		defer cancel()
+		_ = p.rx.Above(ctx, p.rng.IntN(4))
+	case 14:
+		if n := len(p.msgs); n > 0 {
+			p.rx.Begin(&p.msgs[n-1])
+		}
+	case 15:
+		p.rx.Close()
+		p.rx = p.rx.Mailbox.Receiver()
+		p.rx.Redeliver(p.rng.IntN(4))
 	}
 }
 
-// ops are what the processes do; each ends, whatever it meets.
-func (z *fuzzed) ops() []func() {
-	soon := func() (context.Context, context.CancelFunc) {
-		return context.WithTimeout(context.Background(), time.Duration(z.rng.IntN(300))*time.Microsecond)
+// claim answers a deferred call, or what a token from nowhere names.
+func (p *fuzzPlayer) claim() {
+	t := Token{p.rng.Uint32N(1 << 12), p.rng.Uint32N(3)}
+	if n := len(p.toks); n > 0 {
+		t = p.toks[n-1]
+		p.toks = p.toks[:n-1]
 	}
-	hub := func() *Hub { return z.hubs[z.rng.IntN(2)] }
-	box := func() *Mailbox {
-		m, err := hub().At(uint32(z.rng.IntN(9)))
-		if err != nil {
-			return z.rx[0].Mailbox
-		}
-		return m
-	}
-	return []func(){
-		func() { _ = box().TrySendBytes(make([]byte, z.rng.IntN(300))) },
-		func() {
-			ctx, cancel := soon()
-			defer cancel()
-			_ = box().SendBytes(ctx, make([]byte, z.rng.IntN(fuzzFrames/2)))
-		},
-		func() {
-			ctx, cancel := soon()
-			defer cancel()
-			_, _ = box().CallBytes(ctx, make([]byte, z.rng.IntN(1000)))
-		},
-		func() {
-			if m, ok := z.rx[z.rng.IntN(2)].TryReceive(); ok {
-				z.msgs = append(z.msgs, m)
-			}
-		},
-		func() {
-			ctx, cancel := soon()
-			defer cancel()
-			if m, bits, err := z.rx[z.rng.IntN(2)].Receive(ctx); err == nil && bits == 0 {
-				z.msgs = append(z.msgs, m)
-			}
-		},
-		z.finish, z.finish,
-		func() {
-			if len(z.toks) > 0 {
-				t := z.toks[len(z.toks)-1]
-				z.toks = z.toks[:len(z.toks)-1]
-				if m, err := hub().Claim(t); err == nil {
-					z.msgs = append(z.msgs, m)
-				}
-			}
-		},
-		func() {
-			if n := len(z.msgs); n > 0 {
-				z.rx[0].Begin(&z.msgs[n-1])
-			}
-		},
-		func() {
-			z.rx[0].Close()
-			z.rx[0] = z.rx[0].Mailbox.Receiver()
-			z.rx[0].Redeliver(z.rng.IntN(4))
-		},
-		func() { _, _ = hub().Claim(Token{z.rng.Uint32N(1 << 12), z.rng.Uint32N(3)}) },
-		func() { _ = box().Control(ControlPing) },
-		func() { box().WaitFor(box(), 0) },
-		func() { _, _ = hub().Open("b"); z.seg.Name(z.rng.Uint32N(9)) },
-		func() {
-			if d, err := hub().Draft(z.rng.IntN(fuzzFrames)); err == nil {
-				hub().Discard(&d)
-			}
-		},
-		func() { _, _ = Check(z.seg) },
-		func() { _ = Inspect(z.seg) },
-		func() { _, _ = z.hubs[0].Sweep(z.dead, "fuzzed") },
-		func() {
-			if m, err := z.hubs[0].Create("c", 1+z.rng.IntN(8), 0); err == nil {
-				m.Close(shm.Stopped)
-			}
-		},
-		func() { box().NextLife() },
+	_ = p.hub.Due(t)
+	if m, err := p.hub.Claim(t); err == nil {
+		p.msgs = append(p.msgs, m)
 	}
 }
 
 // finish ends a message in some way.
-func (z *fuzzed) finish() {
-	if len(z.msgs) == 0 {
+func (p *fuzzPlayer) finish() {
+	if len(p.msgs) == 0 {
 		return
 	}
-	m := z.msgs[len(z.msgs)-1]
-	z.msgs = z.msgs[:len(z.msgs)-1]
-	_, _ = m.Bytes()
+	m := p.msgs[len(p.msgs)-1]
+	p.msgs = p.msgs[:len(p.msgs)-1]
+	if b, err := m.Bytes(); err == nil {
+		_ = string(b) // every byte of it is there
+	}
 	_, _, _ = m.Value()
-	switch z.rng.IntN(8) {
+	switch p.rng.IntN(8) {
 	case 0:
-		_ = m.Reply(make([]byte, z.rng.IntN(1000)))
+		_ = m.Reply(make([]byte, p.rng.IntN(1000)))
 	case 1:
-		_ = m.Reply(make([]byte, z.rng.IntN(fuzzFrames/2)))
+		_ = m.Reply(make([]byte, p.rng.IntN(fuzzFrames/2)))
 	case 2:
 		_ = m.Fail(shm.Crashed, "why")
 	case 3:
 		if m.Defer() == nil {
-			z.toks = append(z.toks, m.Token())
+			p.toks = append(p.toks, m.Token())
 		}
 	case 4:
 		m.Lend(shm.Stopped)
@@ -214,38 +166,169 @@ func (z *fuzzed) finish() {
 	}
 }
 
-// run scribbles and works, in turn, and lets go of everything.
-func (z *fuzzed) run(words int) {
-	ops := z.ops()
-	for range 40 {
-		ops[z.rng.IntN(len(ops))]()
-	}
-	for range 4 {
-		z.scribble(words)
-		for range 60 {
-			ops[z.rng.IntN(len(ops))]()
+// keep is the owner's housekeeping.
+func (p *fuzzPlayer) keep(s step) {
+	p.rng = rand.New(rand.NewPCG(uint64(s.a), uint64(s.b)))
+	seg := p.hub.Segment()
+	switch s.op % 8 {
+	case 0:
+		_, _ = Check(seg)
+	case 1:
+		_ = p.hub.Audit()
+	case 2:
+		in, seen := NewInspector(seg), Snapshot{}
+		in.Look(&seen)
+		in.Look(&seen)
+	case 3: // a process comes, takes some frames, and dies
+		if id, err := seg.Grant("mayfly"); err == nil {
+			_ = seg.Enter(id)
+			pool := seg.NewPool(id)
+			for range p.rng.IntN(5) {
+				_, _ = pool.Get(p.rng.IntN(fuzzFrames / 4))
+			}
+			_, _ = p.hub.Sweep(id, "fuzzed")
 		}
-	}
-	for _, m := range []*Mailbox{z.rx[0].Mailbox, z.rx[1].Mailbox} {
-		m.Close(shm.SystemEnded)
-	}
-	for _, h := range z.hubs {
-		h.Close(ErrSystemEnded)
+	case 4, 5:
+		if m, err := p.hub.Create(fmt.Sprint(p.rng.IntN(4)), 1+p.rng.IntN(8), 0); err == nil {
+			_ = m.TrySendBytes(nil)
+			m.Close(shm.Stopped)
+		}
+	case 6:
+		p.box().NextLife()
+	case 7:
+		_, _ = p.hub.Open("b")
+		_ = seg.Name(p.rng.Uint32N(9))
 	}
 }
 
-// Whatever stands in a segment: who works in it does not panic and does not hang.
-func FuzzSegment(f *testing.F) {
-	for seed := range uint64(30) {
-		f.Add(seed, uint16(1+seed*seed))
+// scribble changes words of the file.
+func scribble(t *testing.T, f *os.File, size int64, s step) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(uint64(s.a), uint64(s.b)))
+	read := func(at int64) (w uint64) {
+		var b [8]byte
+		_, err := f.ReadAt(b[:], at)
+		must(t, err)
+		return binary.NativeEndian.Uint64(b[:])
 	}
-	f.Fuzz(func(t *testing.T, seed uint64, words uint16) {
+	const page = 4096
+	tables := (size - fuzzFrames) / page // each starts on a page
+	for range 1 + rng.IntN(4) {
+		at := rng.Int64N(tables)*page + rng.Int64N(64)*8
+		switch s.op % 4 {
+		case 0:
+			at = rng.Int64N(tables*page/8) * 8
+		case 1: // a frame's header: most lie on these
+			at = size - fuzzFrames + rng.Int64N(fuzzFrames/64)*64 + rng.Int64N(16)*8
+		}
+		w := read(at)
+		switch s.op / 4 % 7 {
+		case 0:
+			w = rng.Uint64()
+		case 1:
+			w ^= 1 << rng.IntN(64)
+		case 2:
+			w += uint64(rng.IntN(5)) - 2
+		case 3:
+			w = ^uint64(0) >> rng.IntN(64)
+		case 4:
+			w = 0
+		case 5: // what is right elsewhere
+			w = read(rng.Int64N(tables)*page + rng.Int64N(64)*8)
+		case 6: // one byte
+			shift := 8 * rng.IntN(8)
+			w = w&^(0xff<<shift) | uint64(rng.IntN(256))<<shift
+		}
+		var b [8]byte
+		binary.NativeEndian.PutUint64(b[:], w)
+		_, err := f.WriteAt(b[:], at)
+		must(t, err)
+	}
+}
+
+// stage is the segment with its players: the peer has a mapping of its own.
+type stage struct {
+	seg, there  *shm.Segment
+	owner, peer fuzzPlayer
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	seg, err := shm.Create(shm.Options{Processes: 4, Mailboxes: 8, RingBytes: 512, MessageBytes: fuzzFrames, MaxMessage: fuzzFrames / 2})
+	must(t, err)
+	id, err := seg.Grant("peer")
+	must(t, err)
+	f, err := os.OpenFile(fmt.Sprintf("/proc/self/fd/%d", seg.File().Fd()), os.O_RDWR, 0)
+	must(t, err)
+	there, err := shm.AttachFile(f)
+	must(t, err)
+	must(t, there.Enter(id))
+	s := &stage{seg: seg, there: there}
+	s.owner.hub = Join(seg, seg.Self())
+	for _, name := range []string{"a", "b", lettersName} {
+		_, err := s.owner.hub.Create(name, 4, 0)
+		must(t, err)
+	}
+	s.peer.hub = joinAs(there, id.Index())
+	letters, err := s.owner.hub.Open(lettersName)
+	must(t, err)
+	s.owner.hub.SetLetters(letters)
+	for name, p := range map[string]*fuzzPlayer{"a": &s.owner, "b": &s.peer} {
+		m, err := p.hub.Open(name)
+		must(t, err)
+		p.rx = m.Receiver()
+	}
+	return s
+}
+
+// perform carries a script out and lets go of everything.
+func (s *stage) perform(t *testing.T, script []byte) {
+	var all sync.WaitGroup
+	run := func(steps []step, do func(step)) {
+		all.Go(func() {
+			for _, st := range steps {
+				do(st)
+			}
+		})
+	}
+	parts := steps(script)
+	keeper := fuzzPlayer{hub: s.owner.hub, rx: s.owner.rx}
+	run(parts[0], s.owner.play)
+	run(parts[1], s.peer.play)
+	run(parts[2], keeper.keep)
+	run(parts[3], func(st step) { scribble(t, s.seg.File(), s.seg.Size(), st) })
+	all.Wait()
+	for _, p := range []*fuzzPlayer{&s.owner, &s.peer} {
+		p.rng = rand.New(rand.NewPCG(1, 1))
+		for range len(p.msgs) {
+			p.finish()
+		}
+		p.rx.Close()
+	}
+	s.owner.rx.Mailbox.Close(shm.SystemEnded)
+	s.peer.hub.Close(ErrSystemEnded)
+	_, _ = s.owner.hub.Sweep(s.peer.hub.Self(), "it left")
+	s.owner.hub.Close(ErrSystemEnded)
+}
+
+// Whatever stands in a segment, and changes while they work: who works in it does not panic, does not fault, and comes to an
+// end.
+func FuzzSegment(f *testing.F) {
+	for seed := range uint64(24) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		script := make([]byte, stepBytes*(50+rng.IntN(mostSteps)))
+		for i := range script {
+			script[i] = byte(rng.Uint32())
+		}
+		f.Add(script)
+	}
+	f.Fuzz(func(t *testing.T, script []byte) {
 		needShared(t)
-		z := newFuzzed(t, seed)
+		s := newStage(t)
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			z.run(int(words % 2000))
+			s.perform(t, script)
 		}()
 		timer := time.NewTimer(testkit.Scale(limit))
 		defer timer.Stop()
@@ -255,6 +338,7 @@ func FuzzSegment(f *testing.F) {
 			stacks := make([]byte, 1<<20)
 			t.Fatalf("it hangs:\n%s", stacks[:runtime.Stack(stacks, true)])
 		}
-		must(t, z.seg.Close())
+		must(t, s.there.Close())
+		must(t, s.seg.Close())
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -195,7 +196,28 @@ func (w *world) sweep(p *party, text string) Swept {
 	p.swept = true
 	done, err := w.hub.Sweep(p.id, text)
 	must(w.t, err)
+	w.audit()
 	return done
+}
+
+// audit fails the test if the audit finds something: in these tests nobody scribbles.
+func (w *world) audit() {
+	w.t.Helper()
+	if err := w.hub.Audit(); err != nil {
+		w.t.Errorf("the audit of a sound segment: %v", err)
+	}
+}
+
+// auditing audits all the time, beside whatever is going on, until the function that it returns is called.
+func (w *world) auditing() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	all.Go(func() {
+		for ctx.Err() == nil && !w.t.Failed() {
+			w.audit()
+		}
+	})
+	return func() { cancel(); all.Wait() }
 }
 
 // end closes everything in order and checks what is left.
@@ -208,6 +230,7 @@ func (w *world) end() {
 			}
 		}
 	}
+	w.audit()
 	if !w.t.Failed() {
 		for _, name := range slices.Sorted(maps.Keys(w.boxes)) {
 			if name != lettersName {

@@ -28,10 +28,12 @@ type Hub struct {
 	mu     word.Mutex          // guards what only the owner uses
 	closed map[uint64][]uint32 // mailboxes to use again, by capacity
 	unused uint32
+	rings  []ringPlace     // of the mailboxes before unused, by the owner's own account
 	left   map[uint32]bool // open mailboxes of an owner that died, which nobody has claimed
 	cutOff []*Mailbox      // mailboxes that it had begun to close
 
-	sweeping word.Mutex // sweeps are serial
+	sweeping word.Mutex    // sweeps are serial
+	doubts   chan struct{} // somebody here has read what no correct program writes
 
 	done    chan struct{}
 	err     atomic.Pointer[error]
@@ -47,6 +49,7 @@ func Join(seg *shm.Segment, p uint32) *Hub {
 		hosted: make([]atomic.Pointer[Receiver], seg.Mailboxes()),
 		closed: map[uint64][]uint32{},
 		done:   make(chan struct{}),
+		doubts: make(chan struct{}, 1),
 	}
 	h.pool = seg.NewPool(h.self)
 	h.room.waiting = map[uint32][]chan struct{}{}

@@ -56,6 +56,8 @@ type killStorm struct {
 func (k *killStorm) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel
+	audited := k.w.auditing()
+	k.t.Cleanup(audited)
 	work := k.w.boxes["work"]
 	k.done.Go(func() {
 		for n := 0; ; n++ {

@@ -139,6 +139,7 @@ func (w handWord) frame() uint32      { return uint32(w & (handSet - 1)) }
 type slotWord uint64
 
 const (
+	wordBytes     = 8
 	slotLapShift  = 25
 	slotLapBits   = 64 - slotLapShift
 	slotFullBit   = slotWord(1) << 24

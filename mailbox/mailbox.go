@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
 
@@ -47,7 +48,7 @@ func (h *Hub) Open(name string) (*Mailbox, error) {
 	if !ok {
 		return nil, fmt.Errorf("no mailbox has the name %q: %w", name, shm.ErrNotFound)
 	}
-	m, err := h.handle(i)
+	m, err := h.At(i)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +112,7 @@ func (h *Hub) reserve(name string, size uint64) (uint32, error) {
 	rec := h.seg.Mailbox(h.unused)
 	rec[recRing].Store(at)
 	rec[recCapacity].Store(size)
+	h.rings = append(h.rings, ringPlace{at, size})
 	h.unused++
 	return h.unused - 1, nil
 }
@@ -144,20 +146,32 @@ func (m *Mailbox) Close(why shm.Reason) {
 
 // end closes the mailbox and settles what is in it; it is false when somebody else did.
 func (m *Mailbox) end(why shm.Reason) bool {
-	for {
-		w := m.state()
-		if w.incarnation() != m.incarnation || !w.open() {
-			return false
-		}
-		if m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) { // step: close.state
-			break // refused by a next life that began at the same moment
-		}
+	if !m.shut() {
+		return false
 	}
 	m.seal(why)
 	m.hub.seg.Remove(m.index)
 	m.wakeRoom()
 	return true
 }
+
+// shut is the first step of end: nothing is accepted any more.
+func (m *Mailbox) shut() bool {
+	for range stateTries {
+		w := m.state()
+		if w.incarnation() != m.incarnation || !w.open() {
+			return false
+		}
+		if m.rec[recState].CompareAndSwap(uint64(w), uint64(makeState(m.incarnation, w.life(), stateClosed))) { // step: close.state
+			return true // refused by a next life that began at the same moment
+		}
+	}
+	m.hub.doubt()
+	return false
+}
+
+// stateTries bounds how often the state of a mailbox changes while one party changes it.
+const stateTries = 1 << 10
 
 // setFree makes a mailbox that was ended available for its next use. The caller has the hub's lock.
 func (h *Hub) setFree(m *Mailbox) { h.closed[m.mask+1] = append(h.closed[m.mask+1], m.index) }
@@ -225,7 +239,7 @@ func (m *Mailbox) Life() uint32 { return m.state().life() }
 // NextLife begins the next life of the actor behind the mailbox. The supervisor of the actor calls it before it starts the actor
 // again.
 func (m *Mailbox) NextLife() uint32 {
-	for {
+	for range stateTries {
 		w := m.state()
 		next := w.life() + 1
 		if !w.open() || w.incarnation() != m.incarnation {
@@ -235,6 +249,8 @@ func (m *Mailbox) NextLife() uint32 {
 			return next
 		}
 	}
+	m.hub.doubt()
+	return m.Life()
 }
 
 // Process is the process that receives, or that received last.
@@ -332,4 +348,10 @@ const maxChain = 64
 var errExpired = fmt.Errorf("not handled before its deadline: %w", context.DeadlineExceeded)
 
 // At returns the present use of the mailbox with that index: for a process that was told the index by the owner.
-func (h *Hub) At(index uint32) (*Mailbox, error) { return h.handle(index) }
+func (h *Hub) At(index uint32) (*Mailbox, error) {
+	m, err := h.handle(index)
+	if errors.Is(err, shm.ErrCorrupt) {
+		h.doubt()
+	}
+	return m, err
+}

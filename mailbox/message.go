@@ -23,11 +23,12 @@ type Message struct {
 func (m *Message) IsCall() bool { return m.Frame.Owner().Has(shm.IsCall) }
 
 // Bytes is the payload, in place: valid until the message ends, and its sender could still change it.
-func (m *Message) Bytes() ([]byte, error) { return payload(m.Frame, m.Header.Length) }
+func (m *Message) Bytes() ([]byte, error) { return m.hub.payload(m.Frame, m.Header.Length) }
 
-func payload(f shm.Frame, n uint32) ([]byte, error) {
+func (h *Hub) payload(f shm.Frame, n uint32) ([]byte, error) {
 	p := f.Payload()
 	if int64(n) > int64(len(p)) {
+		h.doubt()
 		return nil, fmt.Errorf("a payload of %d bytes in a frame of %d: %w", n, len(p), shm.ErrCorrupt)
 	}
 	return p[:n:n], nil
@@ -172,6 +173,7 @@ func (m *Message) handBack(to shm.State, why shm.Reason, flags shm.Owner) error 
 			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 		}
 	}
+	h.doubt()
 	return shm.ErrCorrupt
 }
 

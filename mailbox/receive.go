@@ -87,6 +87,7 @@ func (r *Receiver) TryReceive() (msg Message, ok bool) {
 		lap := r.head >> r.shift
 		w := load(r.ring, r.head&r.mask) // sync: publish; step: take.slot
 		if !w.full() || w.ahead(lap) != 0 {
+			r.mend(w, lap)
 			return msg, false
 		}
 		taken, f := r.take(w.frame())
@@ -98,6 +99,7 @@ func (r *Receiver) TryReceive() (msg Message, ok bool) {
 		if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) { // step: take.empty
 			// Only the holder of this right empties slots: the word was scribbled over. The message in hand is good.
 			r.rec[recStale].Add(1)
+			r.hub.doubt()
 		}
 		r.head++
 		r.rec[recHead].Store(r.head) // step: take.head
@@ -118,6 +120,24 @@ func (r *Receiver) TryReceive() (msg Message, ok bool) {
 		}
 	}
 	return msg, false
+}
+
+// mend sets the tail right where it cannot be: beyond an empty slot, or further behind the head than one sender leaves it. Senders
+// only help it forward, one position at a time.
+func (r *Receiver) mend(w slotWord, lap uint64) {
+	tail := r.rec[recTail].Load()
+	off := int64(tail - r.head)
+	if w.ahead(lap) != 0 { // only the holder of this right moves a slot to another lap
+		r.hub.doubt()
+		return
+	}
+	if off == 0 || off == -1 || r.filled() { // or filled just now
+		return
+	}
+	if r.rec[recTail].CompareAndSwap(tail, r.head) {
+		r.rec[recStale].Add(1)
+		r.hub.doubt()
+	}
 }
 
 type taken int
@@ -165,7 +185,10 @@ const ownerTries = 8
 
 // Receive waits for the next message, or for a control bit: then ok is false and the bits are not 0.
 func (r *Receiver) Receive(ctx context.Context) (msg Message, bits uint64, err error) {
-	for {
+	for round := 1; ; round++ {
+		if round%idleRounds == 0 && ctx.Err() != nil { // words that change all the time must not keep it from its end
+			return msg, 0, context.Cause(ctx)
+		}
 		if bits = r.Bits(); bits != 0 {
 			return msg, bits, nil
 		}
@@ -181,6 +204,9 @@ func (r *Receiver) Receive(ctx context.Context) (msg Message, bits uint64, err e
 	}
 }
 
+// idleRounds is how often a receiver is woken for nothing before it looks at its context.
+const idleRounds = 64
+
 // Depth is how many messages wait. The tail may lag behind the head, when the sender that fills the slot has not moved it yet.
 func (r *Receiver) Depth() int {
 	return int(max(0, min(int64(r.rec[recTail].Load()-r.head), int64(r.mask+1))))
@@ -188,13 +214,16 @@ func (r *Receiver) Depth() int {
 
 // Above waits until more than n messages wait, or a control bit is set, without taking any. It may return early.
 func (r *Receiver) Above(ctx context.Context, n int) error {
-	return r.wait(ctx, func() bool { return r.Depth() > n || r.ordered() })
+	return r.wait(ctx, func() bool { return r.Depth() > n && r.filled() || r.ordered() })
 }
 
 // pending reports whether there is something to do.
-func (r *Receiver) pending() bool {
+func (r *Receiver) pending() bool { return r.filled() || r.ordered() }
+
+// filled reports whether there is a message at the head.
+func (r *Receiver) filled() bool {
 	w := load(r.ring, r.head&r.mask)
-	return w.full() && w.ahead(r.head>>r.shift) == 0 || r.ordered()
+	return w.full() && w.ahead(r.head>>r.shift) == 0
 }
 
 // ordered reports whether a control bit is set for this life.

@@ -112,12 +112,17 @@ func (h *Hub) inRings() (found map[uint32]bool, hands map[Token]inHand) {
 	return found, hands
 }
 
+// eachMailbox visits all mailboxes that were ever used. Together they have no more slots than there is ring memory: those that
+// claim more are passed over, so that it takes no longer for what somebody wrote into their records.
 func (h *Hub) eachMailbox(f func(m *Mailbox)) {
+	_, bytes := h.seg.RingBytes()
+	room := uint64(bytes) / wordBytes
 	for i := range uint32(h.seg.Mailboxes()) {
 		if h.seg.Mailbox(i)[recCapacity].Load() == 0 {
 			continue
 		}
-		if m, err := h.handle(i); err == nil {
+		if m, err := h.handle(i); err == nil && m.mask < room {
+			room -= m.mask + 1
 			f(m)
 		}
 	}

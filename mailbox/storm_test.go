@@ -208,6 +208,7 @@ func storm(t *testing.T, w *world, parties []*party, served, called command) (ca
 		served.Box = name
 		serving = append(serving, p.later(served))
 	}
+	defer w.auditing()()
 	called.Op, called.Data = "callers", []byte(strings.Join(names, ","))
 	for _, p := range parties {
 		calling = append(calling, p.later(called))
