@@ -44,6 +44,9 @@ func (h *Hub) handle(i uint32) (*Mailbox, error) {
 
 // Open returns the mailbox with that name, or ErrNotFound.
 func (h *Hub) Open(name string) (*Mailbox, error) {
+	if err := h.Err(); err != nil {
+		return nil, err
+	}
 	i, ok := h.seg.Lookup(name)
 	if !ok {
 		return nil, fmt.Errorf("no mailbox has the name %q: %w", name, shm.ErrNotFound)

@@ -43,12 +43,15 @@ func setAside(path string) error {
 	if err := checkOurs(path); err != nil {
 		return err
 	}
-	err := os.Rename(path, fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano()))
+	err := os.Rename(path, asideName(path))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	return err
 }
+
+// asideName is a new name for a file that is kept and never read.
+func asideName(path string) string { return fmt.Sprintf("%s.%d.old", path, time.Now().UnixNano()) }
 
 // checkOurs refuses a path where there is something that is no segment: it is somebody else's, and is not touched. The caller
 // has the lock, so nobody is making one there now; an owner that died while it made one left nothing, or zeros.

@@ -25,6 +25,8 @@ type Segment struct {
 	owner    bool
 	self     uint32      // the owner's entry, in the owner
 	orphans  []ProcessID // of the owner before, that died
+	ended    bool        // by its owner, in order
+	aside    bool        // its file has another name now
 
 	header    []word.Word
 	processes []word.Word
@@ -236,7 +238,9 @@ func (s *Segment) Close() error {
 	}
 	defer closeFile(s.lock)
 	var removed error
-	if s.lock != nil && s.Ended() { // ended in order: nothing is left in it that anybody waits for
+	if s.lock != nil && s.aside {
+		removed = os.Remove(s.lock.Name())
+	} else if s.lock != nil && s.ended { // in order: nothing is left in it that anybody waits for
 		removed = errors.Join(os.Remove(s.file.Name()), os.Remove(s.lock.Name()))
 	}
 	return errors.Join(removed, sys.Retire(s.mem), s.file.Close())
@@ -249,7 +253,20 @@ func closeFile(f *os.File) {
 }
 
 // End marks the system as ended in order, for those who look from outside or wait inside.
-func (s *Segment) End() { s.header[hdrEnded].Store(1) }
+func (s *Segment) End() {
+	s.ended = true
+	s.header[hdrEnded].Store(1)
+}
+
+// SetAside gives the file of a segment that is corrupt another name, PATH.N.old, so that nobody takes it over. It does nothing
+// for a segment without one. The owner calls it before Close.
+func (s *Segment) SetAside() error {
+	if s.lock == nil || s.aside {
+		return nil
+	}
+	s.aside = true
+	return os.Rename(s.file.Name(), asideName(s.file.Name()))
+}
 
 // Ended reports whether the owner has ended the system.
 func (s *Segment) Ended() bool { return s.header[hdrEnded].Load() != 0 }

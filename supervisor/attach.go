@@ -126,7 +126,7 @@ func (d *door) serve(c *net.UnixConn) {
 	if closed {
 		return // the system ends, and its segment with it
 	}
-	_, err = d.root.hub.Sweep(s.id, text)
+	_, err = d.root.sweep(s.id, text)
 	d.root.logger.Info("attached program has gone", "process", s.id, "end", text, "error", err)
 }
 
@@ -157,7 +157,7 @@ func (d *door) admit(c *net.UnixConn) (*stay, error) {
 		err = sys.SendFile(c, text, d.root.seg.File())
 	}
 	if err != nil {
-		_, sweepErr := d.root.hub.Sweep(id, "it never came")
+		_, sweepErr := d.root.sweep(id, "it never came")
 		return nil, errors.Join(err, sweepErr, h.Close())
 	}
 	d.stays[s] = struct{}{}

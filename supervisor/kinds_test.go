@@ -183,6 +183,13 @@ func (c *counter) Die(ctx context.Context, o order) (struct{}, error) {
 		runtime.Goexit()
 	case "wait":
 		select {}
+	case "scribble", "run wild":
+		self, _ := actor.SelfOf(ctx)
+		scribble(self.System().Hub().Segment().File(), o.N)
+		if o.What == "run wild" {
+			runWild()
+		}
+		select {}
 	}
 	return struct{}{}, nil
 }

@@ -24,7 +24,9 @@ type Spec struct {
 	Children []Child
 	// Limits says when restarts are too many, and how long to wait between them.
 	Limits Limits
-	// Segment sizes the shared memory; see its formula. Its Name is not used.
+	// Segment sizes the shared memory; see its formula. Its Name is not used. When a process went wild and wrote into it what
+	// nobody writes, the system ends: everybody who waits, and Err of the System, get an error that wraps ErrCorrupt, the workers
+	// are killed, and a file is kept as PATH.N.old. The program goes on, and may start the system again.
 	Segment shm.Options
 	// DeadLetters is how many dead letters are kept. Default 1,024, at most MaxDeadLettersKept.
 	DeadLetters int

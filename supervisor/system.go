@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/mailbox"
@@ -38,6 +39,10 @@ type root struct {
 
 	mourners sync.WaitGroup
 
+	opened   chan struct{} // closed when open has returned
+	distrust sync.Once
+	corrupt  atomic.Bool // the segment is not to be relied on
+
 	closing sync.Once
 	closed  error
 }
@@ -58,6 +63,7 @@ func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 	r := &root{
 		spec: spec, logger: spec.Logger, boxes: map[string]*mailbox.Mailbox{}, workers: map[string]*worker{},
 		groups: map[string]*group{}, awaited: waiting{calls: map[string][]actor.Deferred[struct{}]{}},
+		opened: make(chan struct{}),
 	}
 	if r.spec.WorkerOutput == nil {
 		r.spec.WorkerOutput = os.Stderr
@@ -66,13 +72,19 @@ func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 	if r.logger == nil {
 		r.logger = quiet()
 	}
-	if err := r.open(); err != nil {
+	err := r.open()
+	close(r.opened)
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("supervisor: system %q did not start: %w", spec.Name, err), r.close(err))
 	}
+	go r.answerDoubts()
 	stop := context.AfterFunc(ctx, func() { _ = r.tree.end(context.Cause(ctx), true) })
-	err := r.tree.begin()
+	err = r.tree.begin()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
+	}
+	if r.corrupt.Load() && err != nil {
+		err = r.hub.Err()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("supervisor: system %q did not start: %w", spec.Name, err), r.close(err))
@@ -97,6 +109,12 @@ func (r *root) open() error {
 	}
 	if err := r.hub.Recover(); err != nil { // of an owner that died; nothing in a new segment
 		return err
+	}
+	if seg.Recovered() {
+		if err := r.hub.Audit(); err != nil {
+			r.corrupt.Store(true)
+			return fmt.Errorf("what was left in %s is not used: %w", seg.File().Name(), err)
+		}
 	}
 	members, err := r.members(r.spec.Children)
 	if err != nil {
@@ -288,8 +306,11 @@ func (r *root) closeOnce(why error) error {
 	if r.admin != nil {
 		_ = r.admin.end(nil, true)
 	}
-	r.seg.End()
 	var failed []error
+	if r.corrupt.Load() {
+		failed = append(failed, r.seg.SetAside())
+	}
+	r.seg.End()
 	if r.door != nil {
 		failed = append(failed, r.door.close())
 	}

@@ -41,7 +41,7 @@ func (w *worker) start(ctx context.Context) (run, error) {
 		AlwaysEncode: r.spec.AlwaysEncode,
 	}, id, r.seg.File(), w.spec.env, r.spec.WorkerOutput)
 	if err != nil {
-		_, sweepErr := r.hub.Sweep(id, "it was never started")
+		_, sweepErr := r.sweep(id, "it was never started")
 		return run{}, errors.Join(fmt.Errorf("worker %q: %w", w.spec.name, err), sweepErr)
 	}
 	actors := w.enter(p)
@@ -72,11 +72,13 @@ func (w *worker) enter(p *process) []placed {
 func (w *worker) watch(p *process) exit {
 	p.wait()
 	text := p.ended(w.spec.name)
-	swept, err := w.root.hub.Sweep(p.id, text)
+	swept, err := w.root.sweep(p.id, text)
 	w.root.logger.Info("worker was swept", "worker", w.spec.name, "end", text, "failed", swept.Failed, "dead", swept.Buried,
 		"freed", swept.Freed, "error", err)
 	close(p.dead)
 	switch {
+	case errors.Is(err, actor.ErrCorrupt):
+		return exit{exitCrash, err}
 	case p.stopping.Load() && p.state.Success():
 		return exit{exitShutdown, nil}
 	case p.stopping.Load() && p.killed.Load():
