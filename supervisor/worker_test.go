@@ -27,6 +27,9 @@ func needWorkers(t testing.TB) {
 	if runtime.GOOS != "linux" {
 		t.Skip("worker processes need Linux")
 	}
+	if testkit.Emulated() {
+		t.Skip("a worker process needs a machine that executes this binary by itself")
+	}
 }
 
 // withGate is a system with a gate, and a worker "w" with the actor "far".

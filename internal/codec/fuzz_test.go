@@ -1,10 +1,13 @@
 package codec
 
 import (
+	"bytes"
 	"errors"
 	"math/big"
 	"net/netip"
 	"net/url"
+	"reflect"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -82,6 +85,48 @@ func seeds(t testing.TB) [][]byte {
 	add(mustFor[padded](t, Raw).Append(nil, &padded{Flag: true, Count: 1}))
 	add(mustFor[time.Time](t, Appender).Append(nil, &when))
 	return append(all, nil, []byte("\x01xy!"), []byte("\x01http://h/?q"), []byte("\xc1\xfb\x7f\xf0\x00\x00\x00\x00\x00\x00"))
+}
+
+// sparse is large, and may be a single byte of a message.
+type sparse struct {
+	Values [100]int64
+	Next   *sparse
+}
+
+// What a message makes its reader allocate is bounded by its length and by the largest part that one byte of it can stand for: a type
+// that is a kilobyte when it is empty makes a kilobyte of a byte, and no message makes more than that.
+func TestAmplification(t *testing.T) {
+	const size = 64 << 10
+	list := append([]byte{0x9a, 0, 0, 0xff, 0xf0}, bytes.Repeat([]byte{0xa0}, 0xfff0)...) // so many empty maps
+	var v []sparse
+	bound := uint64(2 * size * reflect.TypeFor[sparse]().Size())
+	if n := allocated(func() { _ = mustFor[[]sparse](t, CBOR).Decode(list, &v) }); n > bound {
+		t.Errorf("%d bytes allocated for a message of %d, at most %d", n, len(list), bound)
+	}
+	if len(v) != 0xfff0 {
+		t.Errorf("%d elements", len(v))
+	}
+	for _, lie := range [][]byte{
+		{0x9b, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff}, // an array longer than the message
+		{0x9a, 0, 0x3f, 0xff, 0xff, 0xa0},
+		{0xbb, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, // a map
+		{0x5b, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff}, // a string
+	} {
+		for _, target := range newTargets(t) {
+			if n := allocated(func() { target.try(t, lie) }); n > size {
+				t.Errorf("%s: %d bytes allocated for %x", target.name, n, lie)
+			}
+		}
+	}
+}
+
+// allocated is how many bytes f allocates, with what else goes on in the process.
+func allocated(f func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 func FuzzDecode(f *testing.F) {

@@ -16,7 +16,7 @@ const sharedWords = 1024
 
 // mapShared returns memory outside of Go's heap, as words and as bytes. The race
 // detector does not watch it.
-func mapShared(t *testing.T) ([]atomic.Uint32, []byte) {
+func mapShared(t testing.TB) ([]atomic.Uint32, []byte) {
 	t.Helper()
 	mem, err := syscall.Mmap(-1, 0, sharedWords*4,
 		syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED|syscall.MAP_ANON)
@@ -69,6 +69,43 @@ func TestChangingSource(t *testing.T) {
 		close(stop)
 		flipping.Wait()
 	}
+}
+
+// FuzzChangingSource decodes a payload while another party changes the bytes that flips names, back and forth.
+func FuzzChangingSource(f *testing.F) {
+	targets := newTargets(f)
+	for i := range targets {
+		for _, payload := range seeds(f) {
+			f.Add(uint8(i), payload, []byte{0, 0xff, 1, 0x20, 3, 1})
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, payload, flips []byte) {
+		words, mem := mapShared(t)
+		payload = mem[:copy(mem, payload)]
+		stop, flipping := make(chan struct{}), sync.WaitGroup{}
+		flipping.Go(func() {
+			for at := 0; ; at += 2 {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if at+1 >= len(flips) {
+					at = 0
+				}
+				if at+1 < len(flips) && len(payload) > 0 {
+					i := int(flips[at]) % len(payload)
+					w := &words[i/4]
+					w.Store(w.Load() ^ uint32(flips[at+1])<<(i%4*8))
+				}
+			}
+		})
+		for range 20 {
+			targets[int(which)%len(targets)].try(t, payload)
+		}
+		close(stop)
+		flipping.Wait()
+	})
 }
 
 // TestSharedBools checks that a bool is never seen as anything but true or false,

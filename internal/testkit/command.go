@@ -11,6 +11,12 @@ import (
 // pipeWait is how long the output of a role that has ended may be held open by what it started itself.
 const pipeWait = 5 * time.Second
 
+// emulatorEnv names the program that runs this test binary, where that is of another architecture than the machine.
+const emulatorEnv = "SHMACTOR_TEST_EMULATOR"
+
+// Emulated reports whether the test binary is run by an emulator, so that the machine cannot execute it by itself.
+func Emulated() bool { return os.Getenv(emulatorEnv) != "" }
+
 // Command returns a command, not yet started, that runs the test binary in the named role of [Run]. The environment is
 // the test's own plus the role. Output goes nowhere unless the test says where, for example to t.Output().
 //
@@ -29,6 +35,9 @@ func Command(t testing.TB, role string, args ...string) *exec.Cmd {
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatalf("testkit: %v", err)
+	}
+	if Emulated() { // the kernel does not know what to do with it
+		binary, args = os.Getenv(emulatorEnv), append([]string{binary}, args...)
 	}
 	cmd := exec.Command(binary, args...)
 	cmd.Env = append(os.Environ(), roleEnv+"="+role)
