@@ -49,6 +49,7 @@ func (h *Hub) Open(name string) (*Mailbox, error) {
 	}
 	i, ok := h.seg.Lookup(name)
 	if !ok {
+		h.doubt() // nobody has the name, or somebody scribbled over the directory
 		return nil, fmt.Errorf("no mailbox has the name %q: %w", name, shm.ErrNotFound)
 	}
 	m, err := h.At(i)

@@ -85,6 +85,9 @@ func (h *Hub) draft(n int, inHand bool) (Draft, error) {
 		get = h.pool.GetReserved
 	}
 	f, err := get(n)
+	if errors.Is(err, shm.ErrCorrupt) {
+		h.doubt()
+	}
 	return Draft{Frame: f}, err
 }
 
@@ -191,12 +194,18 @@ func (m *Mailbox) push(frame uint32) error {
 		lap := tail >> m.shift
 		w := load(m.ring, tail&m.mask)                                        // sync: publish; step: push.slot
 		if st := m.state(); !st.open() || st.incarnation() != m.incarnation { // step: push.state
+			if !st.open() && st&0xff != stateClosed || int32(st.incarnation()-m.incarnation) < 0 {
+				m.hub.doubt()
+			}
 			return m.stopped()
 		}
 		switch ahead := w.ahead(lap); {
 		case ahead > 0 || ahead == 0 && w.full():
 			m.rec[recTail].CompareAndSwap(tail, tail+1) // step: push.help
 		case ahead < 0 || !m.spare(tail):
+			if off := int64(tail - m.rec[recHead].Load()); ahead < -1 || off < -1 || off > 2*int64(m.mask+1) {
+				m.hub.doubt() // not full: wrong
+			}
 			m.rec[recRefused].Add(1)
 			return fmt.Errorf("mailbox %q, capacity %d: %w", m.Name(), m.mask+1, ErrMailboxFull)
 		case swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)): // sync: publish; step: push.publish
@@ -205,6 +214,7 @@ func (m *Mailbox) push(frame uint32) error {
 		}
 	}
 	// Other senders were faster each time, or the ring is scribbled over. To this sender both mean: no room now.
+	m.hub.doubt()
 	m.rec[recRefused].Add(1)
 	return fmt.Errorf("mailbox %q, after %d tries: %w", m.Name(), tries, ErrMailboxFull)
 }

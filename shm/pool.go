@@ -66,6 +66,9 @@ func (p *Pool) get(n int, reserved bool) (Frame, error) {
 	if !reserved {
 		s.refusedByTurn(p.self)
 	}
+	if span, ok := p.seg.strangeSpan(); ok {
+		return Frame{}, fmt.Errorf("shm: no frame for %d bytes: span %d has a use that does not exist: %w", n, span, ErrCorrupt)
+	}
 	return Frame{}, fmt.Errorf("shm: no frame for %d bytes in %d bytes of message memory; raise MessageBytes: %w",
 		n, s.geo.spans*spanSize, ErrNoSpace)
 }

@@ -47,6 +47,17 @@ func (u spanUse) frames() (size, n int64) {
 	return 0, 0
 }
 
+// strangeSpan finds a span with a use that no correct program writes. Such spans are lost memory.
+func (s *Segment) strangeSpan() (span int64, ok bool) {
+	for span := range s.geo.spans {
+		u := spanUse(s.spans[span].Load())
+		if _, n := u.frames(); u.kind() > spanPart || n == 0 && (u.kind() == spanClass || u.kind() == spanRun) {
+			return span, true
+		}
+	}
+	return 0, false
+}
+
 // classOf returns the smallest class whose frames hold a payload of n bytes, or len(classSizes) when only a run does.
 func classOf(n int) int {
 	lo, hi := 0, len(classSizes)
