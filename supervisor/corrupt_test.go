@@ -80,6 +80,9 @@ func wild(t *testing.T, opts shm.Options) (s *system, waiting []<-chan error) {
 	waits := func(name string) error { _, err := wait.Call(s.ctx, s.counter(name), "gate"); return err }
 	waiting = append(waiting, s.hold(func() error { return waits("other") }), behind)
 	go func() { behind <- waits("near") }()
+	if !eventually(func() bool { return boxOf(s.System, "near").Busy > 0 }) {
+		t.Fatal("the call does not come to its actor")
+	}
 	return s, waiting
 }
 
