@@ -31,7 +31,7 @@ func (s *scene) bare() *Hub {
 	s.t.Helper()
 	id, err := s.w.seg.Grant("mortal")
 	must(s.t, err)
-	must(s.t, s.w.seg.Enter(id.Index()))
+	must(s.t, s.w.seg.Enter(id))
 	h := &Hub{
 		seg: s.w.seg, self: id, values: newValueTable(s.w.seg.Frames()), order: newOrder(s.w.seg.Frames()),
 		hosted: make([]atomic.Pointer[Receiver], s.w.seg.Mailboxes()), done: make(chan struct{}), pool: s.w.seg.NewPool(id),

@@ -30,8 +30,8 @@ func (s *scene) begunCall(attempts int) shm.Frame {
 	return s.inHand(s.await(s.call(shm.Taken, 0)), attempts)
 }
 
-// letter leaves a message in hand as one that is on its way to the dead letters.
-func (s *scene) letter(f shm.Frame) shm.Frame {
+// onItsWay leaves a message in hand as one that is on its way to the dead letters.
+func (s *scene) onItsWay(f shm.Frame) shm.Frame {
 	f.SetLetter(shm.HandlerFailed, s.box.index)
 	f.SetTo(s.w.letters.index, s.w.letters.incarnation)
 	f.Set(f.Word(s.dead, shm.Queued))
@@ -93,10 +93,10 @@ func TestDeathInEveryRowRedelivery(t *testing.T) {
 			f.Set(f.Word(s.dead, shm.Settling))
 		}},
 		{name: "R7: a dead letter in no ring", letters: []string{"x"}, why: shm.HandlerFailed, done: Swept{Buried: 1}, build: func(s *scene) {
-			s.letter(s.begun("x", 1))
+			s.onItsWay(s.begun("x", 1))
 		}},
 		{name: "R7: a dead letter", letters: []string{"x"}, why: shm.HandlerFailed, build: func(s *scene) {
-			must(s.t, s.w.letters.push(s.letter(s.begun("x", 1)).Index()))
+			must(s.t, s.w.letters.push(s.onItsWay(s.begun("x", 1)).Index()))
 		}},
 		{name: "R7: deferred", told: ErrWorkerDied, says: text, done: Swept{Failed: 1}, build: func(s *scene) {
 			f := s.begunCall(1)

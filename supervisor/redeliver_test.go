@@ -31,7 +31,7 @@ var (
 	toughSeen = actor.NewMethod(toughs.Kind, "seen", func(c *tough, _ context.Context, _ struct{}) ([]int, error) { return c.seen, nil })
 
 	scribes  = actor.NewKind("scribe", func() struct{} { return struct{}{} })
-	scribble = actor.NewMethod(scribes, "write", func(_ struct{}, _ context.Context, line string) (struct{}, error) {
+	inscribe = actor.NewMethod(scribes, "write", func(_ struct{}, _ context.Context, line string) (struct{}, error) {
 		record(line)
 		return struct{}{}, nil
 	})
@@ -86,7 +86,7 @@ func (c *tough) Work(ctx context.Context, j job) (mortal, error) {
 	if want := bytes.Repeat([]byte{7}, len(j.Data)); !bytes.Equal(j.Data, want) {
 		return mortal{}, errors.New("the request is not what was sent")
 	}
-	if _, err := scribble.Call(ctx, scribes.Ref(self.System(), "scribe"), fmt.Sprint(j.Name, " ", n)); err != nil {
+	if _, err := inscribe.Call(ctx, scribes.Ref(self.System(), "scribe"), fmt.Sprint(j.Name, " ", n)); err != nil {
 		return mortal{}, err
 	}
 	r := mortal{Data: bytes.Repeat([]byte{9}, j.Reply)}
