@@ -99,6 +99,18 @@ var scenarios = []scenario{
 		p.Serve("C", "C", func() { p.serve("C", "box", small) })
 		p.dies("P", nil)
 	}},
+	{name: "stopped sender", acts: func(p *play) { // alive and silent, anywhere
+		p.box("box")
+		p.parties("P", "C", "Q")
+		p.Go("P", "P", func() { p.send(background, p.open("P", "box"), 1, small) })
+		p.Go("Q", "Q", func() {
+			for n := range uint64(3) {
+				p.send(background, p.open("Q", "box"), 2+n, small)
+			}
+		})
+		p.Serve("C", "C", func() { p.serve("C", "box", small) })
+		p.halts("P")
+	}},
 	{name: "no frame", acts: func(p *play) {
 		p.box("box")
 		p.parties("P", "C", "Q")
@@ -119,6 +131,17 @@ var scenarios = []scenario{
 		p.Go("Q", "Q", func() { p.call(background, call, 2, small) })
 		p.Go("owner", "close", func() { box.Close(shm.Stopped) })
 		p.dies("P", nil)
+	}},
+	{name: "close after a death", acts: func(p *play) { // the closer finds what the receiver that died left half done
+		box := p.box("box")
+		p.parties("P", "C")
+		to := p.open("P", "box")
+		p.Go("P", "P", func() {
+			p.send(background, to, 1, small)
+			p.send(background, to, 2, small)
+		})
+		p.Serve("C", "C", func() { p.serve("C", "box", small) })
+		p.dies("C", func() { box.Close(shm.Stopped) })
 	}},
 	{name: "used again", acts: func(p *play) {
 		box := p.box("box")

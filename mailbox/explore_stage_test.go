@@ -8,57 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 
 	"github.com/shmactor/shmactor/internal/explore"
 	"github.com/shmactor/shmactor/shm"
 )
 
-// house is what the schedules of a scenario share: a heap segment with granted entries. Entry 0 is the owner's, those of
-// lives are entered, those of spares are not yet.
-type house struct {
-	seg    *shm.Segment
-	lives  []shm.ProcessID
-	spares []shm.ProcessID
-}
-
-const (
-	houseLives  = 3
-	houseSpares = 3
-)
-
-func newHouse(t *testing.T, spans int64) *house {
-	t.Helper()
-	spans = max(spans, 2)
-	seg, err := shm.Create(shm.Options{
-		Heap: true, Processes: 1 + houseLives + houseSpares, Mailboxes: 3, RingBytes: 256,
-		MessageBytes: spans << 16, MaxMessage: spans << 15,
-	})
-	must(t, err)
-	s := &house{seg: seg}
-	for i := range houseLives + houseSpares {
-		id, err := seg.Grant(fmt.Sprint("process ", i+1))
-		must(t, err)
-		if i < houseLives {
-			must(t, seg.Enter(id))
-			s.lives = append(s.lives, id)
-		} else {
-			s.spares = append(s.spares, id)
-		}
-	}
-	return s
-}
-
 // play is one schedule of a scenario.
 type play struct {
 	*explore.Run
-	*house
+	seg     *shm.Segment
+	lives   []shm.ProcessID // granted and entered, for those who are there from the start
 	owner   *Hub
 	hubs    map[string]*Hub
 	letters *Receiver
 	ledger  ledger
 	ended   map[shm.ProcessID]bool
 	mourned []*mourning
+	halted  bool
 }
 
 // scenario says what happens on a stage.
@@ -68,18 +34,37 @@ type scenario struct {
 	acts  func(p *play)
 }
 
-// build makes the schedule's actors: the owner with its dead-letter mailbox, then those of the scenario.
-func (sc *scenario) build(s *house) func(*explore.Run) {
-	return func(r *explore.Run) {
-		p := &play{Run: r, house: s, hubs: map[string]*Hub{}, ledger: ledger{}, ended: map[shm.ProcessID]bool{}}
-		p.owner = p.join("owner", p.seg.ID(0))
-		letters, err := p.owner.Create(lettersName, 4, 0)
-		p.must(err)
-		p.owner.SetLetters(letters)
-		p.letters = letters.Receiver()
-		sc.acts(p)
-		p.End(p.check)
+// mostParties is how many processes a scenario has from the start, beside the owner.
+const mostParties = 3
+
+// build makes the segment and the schedule's actors: the owner with its dead-letter mailbox, then those of the scenario.
+func (sc *scenario) build(r *explore.Run) {
+	p := &play{Run: r, hubs: map[string]*Hub{}, ledger: ledger{}, ended: map[shm.ProcessID]bool{}}
+	spans := max(sc.spans, 2)
+	var err error
+	p.seg, err = shm.Create(shm.Options{
+		Heap: true, Processes: 1 + mostParties + 1, Mailboxes: 3, RingBytes: 256, MessageBytes: spans << 16, MaxMessage: spans << 15,
+	})
+	p.must(err)
+	p.Shared(&p.seg.Mailbox(0)[0])
+	for range mostParties {
+		id := p.grant()
+		p.must(p.seg.Enter(id))
+		p.lives = append(p.lives, id)
 	}
+	p.owner = p.join("owner", p.seg.ID(0))
+	letters, err := p.owner.Create(lettersName, 4, 0)
+	p.must(err)
+	p.owner.SetLetters(letters)
+	p.letters = letters.Receiver()
+	sc.acts(p)
+	p.End(p.check)
+}
+
+func (p *play) grant() shm.ProcessID {
+	id, err := p.seg.Grant("process")
+	p.must(err)
+	return id
 }
 
 func (p *play) must(err error) {
@@ -101,8 +86,7 @@ func (p *play) join(process string, id shm.ProcessID) *Hub {
 }
 
 // enter makes the hub of a process that begins while others run.
-func (p *play) enter(process string) *Hub {
-	id := p.spares[len(p.ended)-1]
+func (p *play) enter(process string, id shm.ProcessID) *Hub {
 	p.must(p.seg.Enter(id))
 	return p.join(process, id)
 }
@@ -115,6 +99,11 @@ func (p *play) dies(process string, then func()) {
 		delete(p.hubs, process)
 		p.mourn("owner", process, h.self, then)
 	})
+}
+
+// halts lets a process stop where it stands, alive: nobody sweeps it, and nobody else may wait for it.
+func (p *play) halts(process string) {
+	p.Mortal(process, func() { p.halted = true })
 }
 
 // mourn sweeps a process and then does what follows.
@@ -149,7 +138,7 @@ func (p *play) succeeds() {
 		p.Go("heir", "heir", func() {
 			letters := p.letters.index
 			p.letters = nil
-			p.owner = p.enter("heir")
+			p.owner = p.enter("heir", p.grant())
 			m, err := p.owner.At(letters)
 			p.must(err)
 			p.owner.SetLetters(m)
@@ -328,9 +317,9 @@ func (p *play) serve(process, name string, size int) {
 // restarts lets the process that receives from a mailbox die, and has the next one take over.
 func (p *play) restarts(process, name string, size int) {
 	p.dies(process, func() {
-		next := process + "'"
+		next, id := process+"'", p.grant()
 		p.Serve(next, next, func() {
-			p.enter(next)
+			p.enter(next, id)
 			p.serve(next, name, size)
 		})
 	})
@@ -351,6 +340,9 @@ func (p *play) check() error {
 		if err := p.audit(e); err != nil {
 			wrong = append(wrong, fmt.Errorf("message %d: %w (%+v)", n, err, *e))
 		}
+	}
+	if p.halted { // in the middle of something
+		return errors.Join(wrong...)
 	}
 	census, err := Check(p.seg)
 	wrong = append(wrong, err)

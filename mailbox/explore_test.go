@@ -31,7 +31,7 @@ func TestExplore(t *testing.T) {
 			bounds := explore.Bounds{
 				Preemptions: *explorePreemptions, Deaths: *exploreDeaths, Time: *exploreTime, Seed: *exploreSeed,
 			}
-			build := sc.build(newHouse(t, sc.spans))
+			build := sc.build
 			if *exploreReplay != "" {
 				report(t, explore.Replay(t, bounds, build, *exploreReplay))
 				return

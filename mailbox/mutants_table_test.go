@@ -3,12 +3,15 @@ package mailbox
 // mutants are known-bad variants of the protocol. Each is a few lines of the source with others in their place, and the play
 // in which the explorer must find what is wrong with it, within so many preemptions and deaths.
 var mutants = []mutant{
-	{"the slot is emptied before the frame is taken", "send", 0, 1, []edit{{"mailbox/receive.go", `
+	{"the slot is emptied before the frame is taken", "send", 0, 1, []edit{
+		{"mailbox/receive.go", `
 		taken, f := r.take(w.frame())
-		if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) {`, `
+		hand :=`, `
 		ok := swap(r.ring, r.head&r.mask, w, emptySlot(lap+1))
 		taken, f := r.take(w.frame())
-		if !ok {`}}},
+		hand :=`},
+		{"mailbox/receive.go", `if !swap(r.ring, r.head&r.mask, w, emptySlot(lap+1)) {`, `if !ok {`},
+	}},
 	{"the tail is moved before the slot is filled", "two senders", 0, 1, []edit{{"mailbox/send.go", `
 		case swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)):`, `
 		case m.rec[recTail].CompareAndSwap(tail, tail+1) && swap(m.ring, tail&m.mask, w, fullSlot(lap, frame)):`}}},
@@ -35,59 +38,48 @@ var mutants = []mutant{
 	{"the sweep wakes without moving the bell", "send", 1, 1, []edit{
 		{"mailbox/repair.go", `h.wakeMailbox(m.Process(), m.index)`, `h.seg.SetReady(m.Process().Index(), m.index)`},
 		{"shm/pressure.go", `
-			s.SetLook(p)
-			s.Ring(p)
-		}
-	}
-}
+		s.Wake(p)`, `
+		word.Wake(&halves(&s.process(p)[procBell])[0])`},
+		{"shm/pressure.go", `import "math/bits"`, `import (
+			"math/bits"
 
-// WakeAll`, `
-			s.SetLook(p)
-			s.Ring(p)
-		}
-	}
-}
-
-// WakeAll`},
-		{"shm/pressure.go", `st == ProcLive {
-			s.SetLook(p)
-			s.Ring(p)`, `st == ProcLive {
-			s.SetLook(p)
-			word.Wake(&halves(&s.process(p)[procBell])[0])`},
-		{"shm/pressure.go", "package shm\n", "package shm\n\nimport \"github.com/shmactor/shmactor/internal/word\"\n"},
+			"github.com/shmactor/shmactor/internal/word"
+		)`},
 	}},
 	{"the bell is not moved", "send", 1, 0, []edit{{"shm/bell.go", `
-		bell[0].Add(1)
-`, `
-`}}},
+		bell[0].Add(1) `, `
+		`}}},
 	{"the bell is read after the second look", "send", 1, 0, []edit{{"mailbox/hub.go", `
 			l.Sleep(v)`, `
+			_ = v
 			l.Sleep(l.Announce())`}}},
 	{"no second look of the waiter before it sleeps", "send", 1, 0, []edit{{"mailbox/hub.go", `
 		if !look() && h.Err() == nil {`, `
 		if h.Err() == nil {`}}},
 	{"no second look of the receiver before it sleeps", "send", 1, 0, []edit{{"mailbox/receive.go", `
-	if pending() { // step: park.second-look
-		return nil
-	}`, `
+	if pending() { `, `
+	if false { `}}},
+	{"no second look for room", "full", 1, 0, []edit{{"mailbox/room.go", `
+			m.wantRoom()
+			if err := m.publish(d, flags); !isFull(err) {`, `
+			m.wantRoom()
+			if tries++; tries == 1 {
+			} else if err := m.publish(d, flags); !isFull(err) {`}, {"mailbox/room.go", `
+	sent := false
+`, `
+	sent, tries := false, 0
 `}}},
-	{"no second look for room", "full", 1, 0, []edit{{"mailbox/send.go", `
-		if err = m.publish(d, flags); err == nil || !errors.Is(err, ErrMailboxFull) {
-			return err
-		}
-		select {`, `
-		select {`}}},
 	{"no second look for a frame", "no frame", 1, 0, []edit{{"mailbox/send.go", `
-		if d, err = h.Draft(n); err == nil || !errors.Is(err, shm.ErrNoSpace) {
-			return d, err
-		}
-		select {
-		case <-w:`, `
-		select {
-		case <-w:
-			if d, err = h.Draft(n); err == nil || !errors.Is(err, shm.ErrNoSpace) {
-				return d, err
-			}`}}},
+			h.seg.Want(h.self.Index())
+			if d, err`, `
+			h.seg.Want(h.self.Index())
+			if tries++; tries == 1 {
+			} else if d, err`}, {"mailbox/send.go", `
+	wake, first := h.room.enter(queue)
+`, `
+	wake, first := h.room.enter(queue)
+	tries := 0
+`}}},
 	{"a verdict on a live process", "send", 1, 0, []edit{{"mailbox/explore_scenarios_test.go", `
 		p.parties("P", "C")
 		p.Go("P", "P", func() { p.send(background, p.open("P", "box"), 1, small) })
@@ -117,26 +109,22 @@ var mutants = []mutant{
 }
 
 // inRings`}}},
-	{"a refused reply frees without a comparison", "timeout after timeout", 1, 0, []edit{{"mailbox/message.go", `
-		if w.Has(shm.Abandoned) {
-			if f.Move(w, f.Word(h.self, shm.Held)) {
-				h.pool.Put(f)
-				return ErrReplied
-			}
-			continue
-		}
-		end :=`, `
-		end :=`}, {"mailbox/message.go", `
+	{"a refused reply frees without a comparison", "timeout after timeout", 1, 0, []edit{
+		{"mailbox/message.go", `
+			if f.Move(w, f.Word(h.self, shm.Held)) { // step: reply.late`, `
+			if true {`},
+		{"mailbox/message.go", `
 			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 		}
 	}
-	return shm.ErrCorrupt`, `
+	h.doubt()`, `
 			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
 		}
 		h.pool.Put(f)
 		return ErrReplied
 	}
-	return shm.ErrCorrupt`}}},
+	h.doubt()`},
+	}},
 	{"the state of the mailbox is read before the slot", "close", 1, 0, []edit{
 		{"mailbox/send.go", `
 		tail := m.rec[recTail].Load()`, `
@@ -168,35 +156,25 @@ var mutants = []mutant{
 		r.rec[recHead].Store(r.head) // step: take.head`},
 	}},
 	{"an abandoned call is not taken before its slot is emptied", "timeout after timeout", 1, 0, []edit{{"mailbox/call.go", `
-		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):
-			return true`, `
+		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):`, `
 		case w.State() == shm.Queued:
 			if f.Move(w, f.Word(h.self, shm.Held)) {
 				h.drop(f)
 				return true
 			}
-		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):
-			return true`}}},
+		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):`}}},
 	{"a sender trusts where the mailbox was received", "move", 1, 0, []edit{{"mailbox/send.go", `
 		if now.process() == c.process() && now.epoch() == c.epoch() {
 			return
 		}`, `
 		return`}}},
-	{"a new receiver looks at the ring before it says where it is", "move", 1, 0, []edit{
-		{"mailbox/receive.go", `
-	r.rec[recConsumer].Store(uint64(w | parkedBit)) // sync: park; step: park.announce
-`, `
-	announce := func() { r.rec[recConsumer].Store(uint64(w | parkedBit)) }
-`},
-		{"mailbox/receive.go", `
-	if pending() { // step: park.second-look
-		return nil
-	}`, `
+	{"a new receiver looks at the ring before it says where it is", "move", 1, 0, []edit{{"mailbox/receive.go", `
+	r.rec[recConsumer].Store(uint64(w | parkedBit)) `, `
 	if pending() {
 		return nil
 	}
-	announce()`},
-	}},
+	pending = func() bool { return false }
+	r.rec[recConsumer].Store(uint64(w | parkedBit)) `}}},
 	{"the sweep gives up when its change is refused", "call", 1, 1, []edit{{"mailbox/repair.go", `
 		if w.Generation() != f.Generation() || !s.concerns(f, w) || s.step(f, w) {
 			return
@@ -205,11 +183,11 @@ var mutants = []mutant{
 			s.step(f, w)
 		}
 		return`}}},
-	{"closing begins where head says", "close", 1, 1, []edit{{"mailbox/mailbox.go", `
-		if w.ahead(lap) != 0 {
-				break`, `
-		if true {
-				break`}}},
+	{"closing begins where head says", "close after a death", 0, 1, []edit{{"mailbox/mailbox.go", `
+	head := m.recoverHead()
+	held`, `
+	head := m.rec[recHead].Load()
+	held`}}},
 	{"a frame goes to a cache in the generation that it had", "timeout after timeout", 1, 0, []edit{{"shm/pool.go", `
 	f.gen++
 	if u`, `

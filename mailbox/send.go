@@ -177,6 +177,9 @@ func (m *Mailbox) publish(d *Draft, flags shm.Owner) error {
 	f.Set(f.Word(m.hub.self, shm.Queued).With(flags)) // step: push.queue
 	if err := m.push(f.Index()); err != nil {
 		f.Set(f.Word(m.hub.self, shm.Held)) // step: push.refused
+		if isFull(err) {
+			m.signal() // who filled it may be stopped in front of its own
+		}
 		return err
 	}
 	m.signal()

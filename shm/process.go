@@ -111,7 +111,7 @@ func (s *Segment) Enter(id ProcessID) error {
 	if p[procWord].Load() != reserved {
 		return notGranted
 	}
-	start, err := sys.StartTime(os.Getpid())
+	start, err := sys.OwnStartTime()
 	if err != nil && s.Shared() {
 		return err
 	}

@@ -152,7 +152,7 @@ func (s *Segment) writeHeader(name string) {
 	} {
 		h[i].Store(uint64(v))
 	}
-	start, _ := sys.StartTime(os.Getpid())
+	start, _ := sys.OwnStartTime()
 	h[hdrOwnerStart].Store(start)
 	h[hdrLayout].Store(layoutHash)
 	h[hdrBoot].Store(Hash(sys.BootID()))

@@ -64,15 +64,9 @@ type Run struct {
 	preemptions int // left
 	deaths      int // left
 	memory      uint64
-	undo        []change
+	origin      uintptr
 	steps       int
 	trace       func(format string, args ...any) // nil when nobody listens
-}
-
-// change is what a word was before.
-type change struct {
-	addr unsafe.Pointer
-	old  uint64
 }
 
 // maxSteps is when a schedule goes on for ever.
@@ -158,6 +152,9 @@ func (r *Run) Daemon(process, name string, f func()) {
 	defer r.become(caller)
 	f()
 }
+
+// Shared says that the shared memory of this schedule is that around w: the same word in each. It is called before any actor is made.
+func (r *Run) Shared(w *word.Word) { r.origin = uintptr(unsafe.Pointer(w)) }
 
 // Mortal lets a process die, if the bound on deaths allows. onDeath runs when it did: it starts who mends that, and the
 // process's next life, under a name of its own.

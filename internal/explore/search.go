@@ -91,15 +91,18 @@ const (
 
 // wordTable is what is known of each word, by its address.
 type wordTable struct {
-	pages map[uintptr]*[pageWords]touched
+	pages map[int]*[pageWords]touched
 	last  *[pageWords]touched
-	at0   uintptr
+	at0   int
 }
 
-const pageWords = 512
+const (
+	pageWords = 512
+	farBelow  = 1 << 40 // so that no index is negative
+)
 
-func (t *wordTable) at(addr unsafe.Pointer) *touched {
-	n := uintptr(addr) / 8
+func (t *wordTable) at(place int) *touched {
+	n := place/8 + farBelow
 	if page := n / pageWords; t.last == nil || page != t.at0 {
 		if t.pages[page] == nil {
 			t.pages[page] = new([pageWords]touched)
@@ -109,10 +112,10 @@ func (t *wordTable) at(addr unsafe.Pointer) *touched {
 	return &t.last[n%pageWords]
 }
 
-// Explore runs a scenario under all schedules within the bounds. base makes what all schedules share, the segment among
-// it, and returns what builds one schedule; what a schedule changes in shared words is undone after it.
+// Explore runs a scenario under all schedules within the bounds. build makes one schedule: the shared memory, alike each time,
+// and the actors.
 func Explore(t *testing.T, b Bounds, build func(r *Run)) Result {
-	s := &search{bounds: b, words: wordTable{pages: map[uintptr]*[pageWords]touched{}}}
+	s := &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}}
 	var res Result
 	end := time.Now().Add(b.Time)
 	done := func() bool {
@@ -171,7 +174,7 @@ func Replay(t *testing.T, b Bounds, build func(r *Run), path string) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &search{bounds: b, words: wordTable{pages: map[uintptr]*[pageWords]touched{}}, moves: moves}
+	s := &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}, moves: moves}
 	return s.again(t, build, Result{Path: path})
 }
 
@@ -207,9 +210,6 @@ func (s *search) run(t *testing.T, build func(r *Run), trace func(string, ...any
 	word.Trace(r)
 	synctest.Test(t, func(*testing.T) { r.walk(build) })
 	word.Trace(nil)
-	for i := len(r.undo) - 1; i >= 0; i-- {
-		(*word.Word)(r.undo[i].addr).Store(r.undo[i].old)
-	}
 	return r
 }
 
@@ -226,9 +226,9 @@ func (s *search) next() bool {
 }
 
 // touch notes an access, and reports whether others touch the word as well.
-func (s *search) touch(a *actor, op word.Op, addr unsafe.Pointer) bool {
+func (s *search) touch(a *actor, op word.Op, place int) bool {
 	s.points++
-	w := s.words.at(addr)
+	w := s.words.at(place)
 	if w.by == nobody {
 		w.by, w.written = a.id, op != word.Load
 		return s.moves != nil
@@ -408,7 +408,7 @@ func (r *Run) state(self *actor) uint64 {
 		}
 		done := a.notes // nothing else of one that has ended matters
 		if !a.ended && !a.dead {
-			done = mix(done, mix(a.history, mix(uint64(uintptr(a.addr)), uint64(a.op))))
+			done = mix(done, mix(a.history, mix(uint64(r.place(a.addr)), uint64(a.op))))
 		}
 		h ^= mix(mix(a.id, done), flags)
 	}

@@ -29,7 +29,7 @@ func (r *Run) Before(op word.Op, addr unsafe.Pointer) {
 	r.mu.Lock() // whom the last access woke comes here at once with who made it
 	r.steps++
 	tooMany := r.steps > maxSteps
-	a.private = !r.search.touch(a, op, addr)
+	a.private = !r.search.touch(a, op, r.place(addr))
 	r.mu.Unlock()
 	if tooMany {
 		r.Fail("%s goes on for ever", a.name)
@@ -39,23 +39,27 @@ func (r *Run) Before(op word.Op, addr unsafe.Pointer) {
 	}
 }
 
+// place is where a word lies, from the origin of the shared memory.
+func (r *Run) place(addr unsafe.Pointer) int {
+	if addr == nil {
+		return 1 // no word lies there
+	}
+	return int(uintptr(addr)) - int(r.origin)
+}
+
 // After is behind an access.
 func (r *Run) After(op word.Op, addr unsafe.Pointer, old, now uint64) {
-	if old != now {
-		r.mu.Lock()
-		r.undo = append(r.undo, change{addr, old})
-		r.memory ^= mix(uint64(uintptr(addr)), old) ^ mix(uint64(uintptr(addr)), now)
-		r.mu.Unlock()
-	}
 	a := r.self()
 	if a == nil || r.free || a.private {
 		return // what nobody else touches holds what this actor made of it
 	}
+	at := uint64(r.place(addr))
+	r.memory ^= mix(at, old) ^ mix(at, now)
 	seen := old
 	if op == word.Store {
 		seen = 0 // it does not say what it replaced
 	}
-	a.history = mix(a.history, mix(uint64(uintptr(addr)), seen))
+	a.history = mix(a.history, mix(at, seen))
 	a.history = mix(a.history, mix(now, uint64(op)))
 	if r.trace != nil {
 		r.tracef("%-12s %-8v %-34s %x -> %x", a.name, op, site(), old, now)

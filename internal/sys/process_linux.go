@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,13 +29,20 @@ func StartTime(pid int) (uint64, error) {
 }
 
 // BootID names this boot of the machine.
-func BootID() string {
+func BootID() string { return bootID() }
+
+var bootID = sync.OnceValue(func() string {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(id))
-}
+})
+
+// OwnStartTime is the StartTime of this process.
+func OwnStartTime() (uint64, error) { return ownStartTime() }
+
+var ownStartTime = sync.OnceValues(func() (uint64, error) { return StartTime(os.Getpid()) })
 
 // ProcessHandle is a pidfd: it names one process for good, and becomes readable when that process has exited.
 type ProcessHandle struct{ file *os.File }

@@ -30,3 +30,6 @@ func MemoryLimit() (limit, used int64, ok bool) { return 0, 0, false }
 
 // HoldsForWriting returns false.
 func HoldsForWriting(int, *os.File) bool { return false }
+
+// OwnStartTime returns an error wrapping errors.ErrUnsupported.
+func OwnStartTime() (uint64, error) { return 0, unsupported("the start time of a process") }
