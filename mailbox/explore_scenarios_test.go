@@ -111,6 +111,63 @@ var scenarios = []scenario{
 		p.Serve("C", "C", func() { p.serve("C", "box", small) })
 		p.halts("P")
 	}},
+	{name: "start", acts: func(p *play) { // a process joins, and its waiter is about to sleep
+		p.box("box")
+		p.parties("P")
+		p.Go("P", "P", func() { p.send(background, p.open("P", "box"), 1, small) })
+		p.Serve("C", "C", func() {
+			p.enter("C", p.grant())
+			p.serve("C", "box", small)
+		})
+		p.dies("P", nil)
+	}},
+	{name: "room for one", acts: func(p *play) { // the receiver takes no more before the sender has gone on
+		p.box("box")
+		p.parties("P", "C")
+		done := make(chan struct{})
+		p.Go("P", "P", func() {
+			for n := range uint64(3) {
+				p.send(background, p.open("P", "box"), 1+n, small)
+			}
+			close(done)
+		})
+		p.Serve("C", "C", func() {
+			rc := p.open("C", "box").Receiver()
+			msg := p.receive(rc)
+			p.handle(rc, &msg, small)
+			select {
+			case <-done:
+			case <-p.Done():
+			}
+			for {
+				msg := p.receive(rc)
+				p.handle(rc, &msg, small)
+			}
+		})
+	}},
+	{name: "timeout and full", acts: func(p *play) { // what is refused has the frame of an abandoned call
+		p.box("box")
+		p.parties("P", "C", "Q")
+		ctx, cancel := context.WithCancel(background)
+		p.Cleanup(cancel)
+		p.Go("P", "P", func() {
+			p.call(ctx, p.open("P", "box"), 1, small)
+			p.trySend(p.open("P", "box"), 2, small)
+		})
+		p.Go("P", "P.clock", cancel)
+		p.Go("Q", "Q", func() { p.trySend(p.open("Q", "box"), 9, small) })
+		p.Serve("C", "C", func() { p.serve("C", "box", small) })
+	}},
+	{name: "frames", acts: func(p *play) {
+		p.parties("P", "Q")
+		p.Go("P", "P", func() {
+			first, second := p.draft(p.hubs["P"], 1, whole), p.draft(p.hubs["P"], 2, whole)
+			p.hubs["P"].Discard(first)
+			p.hubs["P"].Discard(second)
+		})
+		p.Go("Q", "Q", func() { p.hubs["Q"].Discard(p.draft(p.hubs["Q"], 3, whole)) })
+		p.dies("P", nil)
+	}},
 	{name: "no frame", acts: func(p *play) {
 		p.box("box")
 		p.parties("P", "C", "Q")
@@ -134,8 +191,9 @@ var scenarios = []scenario{
 	}},
 	{name: "close after a death", acts: func(p *play) { // the closer finds what the receiver that died left half done
 		box := p.box("box")
-		p.parties("P", "C")
-		to := p.open("P", "box")
+		p.parties("P", "C", "Q")
+		to, also := p.open("P", "box"), p.open("Q", "box")
+		p.Go("Q", "Q", func() { p.send(background, also, 3, small) })
 		p.Go("P", "P", func() {
 			p.send(background, to, 1, small)
 			p.send(background, to, 2, small)
@@ -243,6 +301,81 @@ var scenarios = []scenario{
 		})
 		p.dies("P", nil)
 		p.restarts("C", "box", small)
+	}},
+	{name: "late reply", acts: func(p *play) { // the caller dies while its call is handled
+		p.box("box")
+		p.parties("P", "C")
+		p.Go("P", "P", func() { p.call(background, p.open("P", "box"), 1, small) })
+		p.dies("P", nil)
+		p.Serve("C", "C", func() {
+			rc := p.open("C", "box").Receiver()
+			msg := p.receive(rc)
+			n := p.begin(rc, &msg)
+			p.dies("C", nil)
+			p.Kill("P")
+			p.answer(&msg, n, small)
+			p.finished(n)
+			p.receive(rc)
+		})
+	}},
+	{name: "late defer", acts: func(p *play) {
+		p.box("box")
+		p.parties("P", "C")
+		p.Go("P", "P", func() { p.call(background, p.open("P", "box"), 1, small) })
+		p.dies("P", nil)
+		p.Serve("C", "C", func() {
+			rc := p.open("C", "box").Receiver()
+			msg := p.receive(rc)
+			n := p.begin(rc, &msg)
+			p.Kill("P")
+			_ = msg.Defer()
+			p.finished(n)
+			p.receive(rc)
+		})
+	}},
+	{name: "stale token", acts: func(p *play) { // the frame of a deferred call that was given up carries the next one
+		p.box("box")
+		p.parties("P", "C", "D")
+		ctx, cancel := context.WithCancel(background)
+		p.Cleanup(cancel)
+		p.Go("P", "P", func() {
+			p.call(ctx, p.open("P", "box"), 1, small)
+			p.call(background, p.open("P", "box"), 2, small)
+		})
+		p.Go("P", "P.clock", cancel)
+		tokens := make(chan Token, 2)
+		p.Serve("C", "C", func() {
+			rc := p.open("C", "box").Receiver()
+			for {
+				msg := p.receive(rc)
+				n, token := p.begin(rc, &msg), msg.Token()
+				_ = msg.Defer()
+				p.finished(n)
+				if tokens <- token; n == 2 {
+					close(tokens)
+				}
+			}
+		})
+		p.Serve("D", "D", func() {
+			n := uint64(0)
+			for {
+				token, more := Token{}, false
+				select {
+				case token, more = <-tokens:
+				case <-p.Done():
+				}
+				if !more {
+					return
+				}
+				if claimed, err := p.hubs["D"].Claim(token); err == nil {
+					b, err := claimed.Bytes()
+					if got := p.number(b, err); got < n {
+						p.Fail("the token of a later call claims call %d", got)
+					}
+					p.answer(&claimed, p.number(b, err), small)
+				}
+			}
+		})
 	}},
 	{name: "bury", acts: func(p *play) {
 		p.box("box")

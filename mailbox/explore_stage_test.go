@@ -234,6 +234,18 @@ func (p *play) send(ctx context.Context, m *Mailbox, n uint64, size int) {
 	p.note(n, &e.state, "accepted")
 }
 
+// trySend sends a one-way message if there is room.
+func (p *play) trySend(m *Mailbox, n uint64, size int) {
+	e := p.ledger.of(n)
+	d := p.draft(m.hub, n, size)
+	e.state = "sending"
+	if e.why = m.TrySend(d); e.why != nil {
+		p.note(n, &e.state, "refused")
+		return
+	}
+	p.note(n, &e.state, "accepted")
+}
+
 // call calls and looks at the reply, which is the number with one added.
 func (p *play) call(ctx context.Context, m *Mailbox, n uint64, size int) {
 	e := p.ledger.of(n)

@@ -23,10 +23,13 @@ var mutants = []mutant{
 		{"mailbox/layout.go", `return int64(uint64(w>>slotLapShift)-lap) << slotLapShift >> slotLapShift`, `return 0`},
 	}},
 	{"the sweep frees by owner without a look at the rings", "send", 0, 1, []edit{{"mailbox/repair.go", `
-	if s.queued[f.Index()] {
+	if s.spares(f) {
 		mine`, `
 	if false {
 		mine`}}},
+	{"who finds no room does not ring", "stopped sender", 0, 1, []edit{{"mailbox/send.go", `
+		if isFull(err) {`, `
+		if false {`}}},
 	{"the sweep frees nothing", "send", 0, 1, []edit{{"mailbox/repair.go", `
 	s.hub.seg.Free(f)
 	s.done.Freed++`, `

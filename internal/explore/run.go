@@ -51,7 +51,8 @@ type Run struct {
 	last    *actor // who ran last
 	free    bool   // nobody is held back: the scenario is being built, checked or taken down
 	over    bool
-	pruned  bool // what follows was explored before
+	done    chan struct{} // closed when it is being taken down
+	pruned  bool          // what follows was explored before
 	wrong   error
 
 	mortal  map[string]int
@@ -163,8 +164,21 @@ func (r *Run) Mortal(process string, onDeath func()) {
 	r.onDeath[process] = onDeath
 }
 
+// Kill ends another process from inside of the scenario, beside the bounds.
+func (r *Run) Kill(process string) {
+	if r.free {
+		return
+	}
+	r.deaths++
+	r.mortal[process]++
+	r.kill(process)
+}
+
 // End has f check what is left when every actor has ended.
 func (r *Run) End(f func() error) { r.ends = append(r.ends, f) }
+
+// Done is closed when the schedule is being taken down: an actor that waits for something of the scenario's own waits for this too.
+func (r *Run) Done() <-chan struct{} { return r.done }
 
 // Cleanup has f take down what the scenario built, in any case.
 func (r *Run) Cleanup(f func()) { r.after = append(r.after, f) }
@@ -260,7 +274,7 @@ func (r *Run) release(a *actor) {
 
 // walk runs the schedule from the root goroutine of the bubble, which decides when nobody runs.
 func (r *Run) walk(build func(r *Run)) {
-	r.free = true
+	r.free, r.done = true, make(chan struct{})
 	build(r)
 	synctest.Wait()
 	r.free = false
@@ -281,6 +295,7 @@ func (r *Run) walk(build func(r *Run)) {
 		a.dead = true
 		r.release(a)
 	}
+	close(r.done)
 	synctest.Wait()
 	for _, f := range r.after {
 		f()
