@@ -158,14 +158,11 @@ var scenarios = []scenario{
 		p.Go("Q", "Q", func() { p.trySend(p.open("Q", "box"), 9, small) })
 		p.Serve("C", "C", func() { p.serve("C", "box", small) })
 	}},
-	{name: "frames", acts: func(p *play) {
+	{name: "frames", spans: 5, acts: func(p *play) { // of three spans, which nobody keeps in a cache; there is room for one
+		const large = 150 << 10
 		p.parties("P", "Q")
-		p.Go("P", "P", func() {
-			first, second := p.draft(p.hubs["P"], 1, whole), p.draft(p.hubs["P"], 2, whole)
-			p.hubs["P"].Discard(first)
-			p.hubs["P"].Discard(second)
-		})
-		p.Go("Q", "Q", func() { p.hubs["Q"].Discard(p.draft(p.hubs["Q"], 3, whole)) })
+		p.Go("P", "P", func() { p.hubs["P"].Discard(p.draft(p.hubs["P"], 1, large)) })
+		p.Go("Q", "Q", func() { p.hubs["Q"].Discard(p.draft(p.hubs["Q"], 3, large)) })
 		p.dies("P", nil)
 	}},
 	{name: "no frame", acts: func(p *play) {
@@ -343,7 +340,11 @@ var scenarios = []scenario{
 			p.call(background, p.open("P", "box"), 2, small)
 		})
 		p.Go("P", "P.clock", cancel)
-		tokens := make(chan Token, 2)
+		type deferred struct {
+			n     uint64
+			token Token
+		}
+		tokens := make(chan deferred, 2)
 		p.Serve("C", "C", func() {
 			rc := p.open("C", "box").Receiver()
 			for {
@@ -351,28 +352,26 @@ var scenarios = []scenario{
 				n, token := p.begin(rc, &msg), msg.Token()
 				_ = msg.Defer()
 				p.finished(n)
-				if tokens <- token; n == 2 {
+				if tokens <- (deferred{n, token}); n == 2 {
 					close(tokens)
 				}
 			}
 		})
 		p.Serve("D", "D", func() {
-			n := uint64(0)
 			for {
-				token, more := Token{}, false
+				d, more := deferred{}, false
 				select {
-				case token, more = <-tokens:
+				case d, more = <-tokens:
 				case <-p.Done():
 				}
 				if !more {
 					return
 				}
-				if claimed, err := p.hubs["D"].Claim(token); err == nil {
-					b, err := claimed.Bytes()
-					if got := p.number(b, err); got < n {
-						p.Fail("the token of a later call claims call %d", got)
+				if claimed, err := p.hubs["D"].Claim(d.token); err == nil {
+					if got := p.number(claimed.Bytes()); got != d.n {
+						p.Fail("the token of call %d claims call %d", d.n, got)
 					}
-					p.answer(&claimed, p.number(b, err), small)
+					p.answer(&claimed, d.n, small)
 				}
 			}
 		})

@@ -38,7 +38,7 @@ var mutants = []mutant{
 	h.seg.Reclaim()
 	h.alarm()`, `
 	h.seg.Reclaim()`}}},
-	{"the sweep wakes without moving the bell", "send", 1, 1, []edit{
+	{"the sweep wakes without moving the bell", "start", 1, 1, []edit{
 		{"mailbox/repair.go", `h.wakeMailbox(m.Process(), m.index)`, `h.seg.SetReady(m.Process().Index(), m.index)`},
 		{"shm/pressure.go", `
 		s.Wake(p)`, `
@@ -49,14 +49,14 @@ var mutants = []mutant{
 			"github.com/shmactor/shmactor/internal/word"
 		)`},
 	}},
-	{"the bell is not moved", "send", 1, 0, []edit{{"shm/bell.go", `
+	{"the bell is not moved", "start", 1, 0, []edit{{"shm/bell.go", `
 		bell[0].Add(1) `, `
 		`}}},
-	{"the bell is read after the second look", "send", 1, 0, []edit{{"mailbox/hub.go", `
+	{"the bell is read after the second look", "start", 1, 0, []edit{{"mailbox/hub.go", `
 			l.Sleep(v)`, `
 			_ = v
 			l.Sleep(l.Announce())`}}},
-	{"no second look of the waiter before it sleeps", "send", 1, 0, []edit{{"mailbox/hub.go", `
+	{"no second look of the waiter before it sleeps", "start", 1, 0, []edit{{"mailbox/hub.go", `
 		if !look() && h.Err() == nil {`, `
 		if h.Err() == nil {`}}},
 	{"no second look of the receiver before it sleeps", "send", 1, 0, []edit{{"mailbox/receive.go", `
@@ -72,7 +72,7 @@ var mutants = []mutant{
 `, `
 	sent, tries := false, 0
 `}}},
-	{"no second look for a frame", "no frame", 1, 0, []edit{{"mailbox/send.go", `
+	{"no second look for a frame", "frames", 1, 0, []edit{{"mailbox/send.go", `
 			h.seg.Want(h.self.Index())
 			if d, err`, `
 			h.seg.Want(h.self.Index())
@@ -97,13 +97,15 @@ var mutants = []mutant{
 		p.mourn("owner", "P", p.hubs["P"].self, nil)
 	}},
 	{name: "two senders"`}}},
-	{"a reply is handed over without a look at its caller, and the sweep does not say that it is dead", "call", 0, 1, []edit{
+	{"a reply is handed over without a look at its caller, and the sweep does not say that it is dead", "late reply", 1, 0, []edit{
 		{"mailbox/message.go", `
 	if !h.seg.Alive(p) {`, `
 	if false {`},
-		{"mailbox/repair.go", `w.Has(shm.IsCall) && !w.Has(shm.Abandoned) && !seg.Alive(p) {`, `false && p == 0 {`},
+		{"mailbox/repair.go", `w.Has(shm.IsCall) && !w.Has(shm.Abandoned) && !seg.Alive(p) {`, `seg == nil && p == 0 {`},
 	}},
-	{"the sweep looks only at what the latest death left", "call", 1, 2, []edit{{"mailbox/repair.go", `
+	{"the sweep looks only at what the latest death left", "late reply", 1, 1, []edit{
+		{"mailbox/repair.go", `w.Has(shm.IsCall) && !w.Has(shm.Abandoned) && !seg.Alive(p) {`, `seg == nil && p == 0 {`},
+		{"mailbox/repair.go", `
 	return !seg.Alive(w.Holder())
 }
 
@@ -111,23 +113,13 @@ var mutants = []mutant{
 	return w.Holder() == s.dead
 }
 
-// inRings`}}},
-	{"a refused reply frees without a comparison", "timeout after timeout", 1, 0, []edit{
-		{"mailbox/message.go", `
-			if f.Move(w, f.Word(h.self, shm.Held)) { // step: reply.late`, `
-			if true {`},
-		{"mailbox/message.go", `
-			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
-		}
-	}
-	h.doubt()`, `
-			return h.handOver(f, end, m.Header.Call, w.Has(shm.Waiting))
-		}
-		h.pool.Put(f)
-		return ErrReplied
-	}
-	h.doubt()`},
+// inRings`},
 	}},
+	{"a refused reply frees without a comparison", "fence", 1, 0, []edit{{"mailbox/message.go", `
+		if w.State() == shm.Lent {
+			m.giveBack()`, `
+		if w.State() == shm.Lent {
+			h.pool.Put(f)`}}},
 	{"the state of the mailbox is read before the slot", "close", 1, 0, []edit{
 		{"mailbox/send.go", `
 		tail := m.rec[recTail].Load()`, `
@@ -148,7 +140,7 @@ var mutants = []mutant{
 	{"giving up does not see that the message is taken", "timeout after timeout", 1, 0, []edit{{"mailbox/call.go", `
 		case w.State() == shm.Deferred:`, `
 		case w.State() == shm.Deferred, w.State() == shm.Taken:`}}},
-	{"who waits for room is asked before there is any", "full", 1, 0, []edit{
+	{"who waits for room is asked before there is any", "room for one", 1, 0, []edit{
 		{"mailbox/receive.go", `
 		taken, f := r.take(w.frame())`, `
 		r.makeRoom()
@@ -158,7 +150,7 @@ var mutants = []mutant{
 		r.makeRoom()`, `
 		r.rec[recHead].Store(r.head) // step: take.head`},
 	}},
-	{"an abandoned call is not taken before its slot is emptied", "timeout after timeout", 1, 0, []edit{{"mailbox/call.go", `
+	{"an abandoned call is not taken before its slot is emptied", "timeout and full", 1, 0, []edit{{"mailbox/call.go", `
 		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):`, `
 		case w.State() == shm.Queued:
 			if f.Move(w, f.Word(h.self, shm.Held)) {
@@ -166,11 +158,22 @@ var mutants = []mutant{
 				return true
 			}
 		case f.Move(w, w.With(shm.Abandoned).Without(shm.Waiting)):`}}},
-	{"a sender trusts where the mailbox was received", "move", 1, 0, []edit{{"mailbox/send.go", `
-		if now.process() == c.process() && now.epoch() == c.epoch() {
-			return
-		}`, `
-		return`}}},
+	{"a sender looks at the receiver before it publishes", "send", 1, 0, []edit{{"mailbox/send.go", `
+	if err := m.push(f.Index()); err != nil {`, `
+	before := consumerWord(m.rec[recConsumer].Load())
+	defer func() {
+		if before.parked() {
+			m.signal()
+		}
+	}()
+	if err := m.push(f.Index()); err != nil {`}, {"mailbox/send.go", `
+		return err
+	}
+	m.signal()
+	return nil`, `
+		return err
+	}
+	return nil`}}},
 	{"a new receiver looks at the ring before it says where it is", "move", 1, 0, []edit{{"mailbox/receive.go", `
 	r.rec[recConsumer].Store(uint64(w | parkedBit)) `, `
 	if pending() {
@@ -178,7 +181,7 @@ var mutants = []mutant{
 	}
 	pending = func() bool { return false }
 	r.rec[recConsumer].Store(uint64(w | parkedBit)) `}}},
-	{"the sweep gives up when its change is refused", "call", 1, 1, []edit{{"mailbox/repair.go", `
+	{"the sweep gives up when its change is refused", "timeout", 1, 1, []edit{{"mailbox/repair.go", `
 		if w.Generation() != f.Generation() || !s.concerns(f, w) || s.step(f, w) {
 			return
 		}`, `
@@ -191,11 +194,11 @@ var mutants = []mutant{
 	held`, `
 	head := m.rec[recHead].Load()
 	held`}}},
-	{"a frame goes to a cache in the generation that it had", "timeout after timeout", 1, 0, []edit{{"shm/pool.go", `
+	{"a frame goes to a cache in the generation that it had", "stale token", 0, 0, []edit{{"shm/pool.go", `
 	f.gen++
 	if u`, `
 	if u`}}},
-	{"who defers does not look whether the caller lives", "deferred", 1, 1, []edit{
+	{"who defers does not look whether the caller lives", "late defer", 1, 0, []edit{
 		{"mailbox/message.go", `if !h.seg.Alive(m.Header.Caller) && f.Move(put, f.Word(h.self, shm.Held)) {`, `if false {`},
 		{"mailbox/repair.go", `case shm.Taken, shm.Deferred, shm.Lent:`, `case shm.Lent:`},
 	}},
