@@ -165,6 +165,16 @@ var scenarios = []scenario{
 		p.Go("Q", "Q", func() { p.hubs["Q"].Discard(p.draft(p.hubs["Q"], 3, large)) })
 		p.dies("P", nil)
 	}},
+	{name: "kept frames", acts: func(p *play) { // P keeps one of two in its cache
+		p.parties("P", "Q")
+		p.Go("P", "P", func() { p.hubs["P"].Discard(p.draft(p.hubs["P"], 1, whole)) })
+		p.Go("Q", "Q", func() {
+			first, second := p.draft(p.hubs["Q"], 2, whole), p.draft(p.hubs["Q"], 3, whole)
+			p.hubs["Q"].Discard(first)
+			p.hubs["Q"].Discard(second)
+		})
+		p.dies("P", nil)
+	}},
 	{name: "no frame", acts: func(p *play) {
 		p.box("box")
 		p.parties("P", "C", "Q")

@@ -72,7 +72,7 @@ var mutants = []mutant{
 `, `
 	sent, tries := false, 0
 `}}},
-	{"no second look for a frame", "frames", 1, 0, []edit{{"mailbox/send.go", `
+	{"no second look for a frame, nor a ring of the own bell", "frames", 2, 0, []edit{{"mailbox/send.go", `
 			h.seg.Want(h.self.Index())
 			if d, err`, `
 			h.seg.Want(h.self.Index())
@@ -82,7 +82,12 @@ var mutants = []mutant{
 `, `
 	wake, first := h.room.enter(queue)
 	tries := 0
-`}}},
+`}, {"shm/pressure.go", `
+	if s.header[hdrWanted].Or(bit)&bit == 0 {`, `
+	if s.header[hdrWanted].Or(bit); false {`}}},
+	{"who waits for a frame does not ask for those that others keep", "kept frames", 0, 0, []edit{{"shm/pressure.go", `
+	if s.header[hdrWanted].Or(bit)&bit == 0 {`, `
+	if s.header[hdrWanted].Or(bit); false {`}}},
 	{"a verdict on a live process", "send", 1, 0, []edit{{"mailbox/explore_scenarios_test.go", `
 		p.parties("P", "C")
 		p.Go("P", "P", func() { p.send(background, p.open("P", "box"), 1, small) })
