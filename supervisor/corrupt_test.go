@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/shm"
 	"github.com/shmactor/shmactor/supervisor"
 )
@@ -180,5 +181,43 @@ func TestWildWorkerOnFile(t *testing.T) {
 	again := must[*system](t)(startBeside(t, supervisor.Spec{Segment: shm.Options{File: path}, Children: []supervisor.Child{a("near")}}))
 	if n := must[int64](t)(add.Call(again.ctx, again.counter("near"), 3)); n != 3 {
 		t.Errorf("the next system counts to %d", n)
+	}
+}
+
+// A file that is damaged while no program runs is found out by the next one, which keeps it under another name; the one after that
+// has a fresh one.
+func TestDamagedFile(t *testing.T) {
+	needWorkers(t)
+	testkit.NoLeaks(t)
+	path := filepath.Join(t.TempDir(), "segment")
+	killedWhenQueued(t, "durable", path)
+	f := must[*os.File](t)(os.OpenFile(path, os.O_RDWR, 0))
+	const header = 4096 // as it was: who it is for is not in doubt
+	noise := make([]byte, must[os.FileInfo](t)(f.Stat()).Size()-header)
+	rng := rand.New(rand.NewPCG(7, 9))
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	if _, err := f.WriteAt(noise, header); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	ctx := testkit.Deadline(t, patience)
+	_, err := supervisor.Start(ctx, durable(path))
+	wantError(t, err, actor.ErrCorrupt, path)
+	old := must[[]string](t)(filepath.Glob(path + "*"))
+	if len(old) != 1 || !strings.HasSuffix(old[0], ".old") {
+		t.Errorf("left behind: %q", old)
+	}
+	sys := must[*actor.System](t)(supervisor.Start(ctx, durable(path)))
+	for _, name := range []string{"near", "far"} {
+		if n := must[int64](t)(add.Call(ctx, counters.Ref(sys, name), 3)); n != 3 {
+			t.Errorf("%s of the next system counts to %d", name, n)
+		}
+	}
+	if err := sys.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -104,17 +104,17 @@ func (r *root) open() error {
 	r.sys = actor.NewSystem(actor.SystemOptions{Hub: r.hub, AlwaysEncode: r.spec.AlwaysEncode, Close: func() error { return r.close(nil) }})
 	roots.Store(r.sys, r)
 	r.spawner = newSpawner()
-	if r.letters, err = openLetters(r); err != nil {
-		return err
+	if r.letters, err = openLetters(r); err == nil {
+		err = r.hub.Recover() // of an owner that died; nothing in a new segment
 	}
-	if err := r.hub.Recover(); err != nil { // of an owner that died; nothing in a new segment
-		return err
-	}
-	if seg.Recovered() {
-		if err := r.hub.Audit(); err != nil {
+	if seg.Recovered() { // also when it was of no use: damage looks like a table that is full, too
+		if found := r.hub.Audit(); found != nil {
 			r.corrupt.Store(true)
-			return fmt.Errorf("what was left in %s is not used: %w", seg.File().Name(), err)
+			return fmt.Errorf("what was left in %s is not used: %w", seg.File().Name(), found)
 		}
+	}
+	if err != nil {
+		return err
 	}
 	members, err := r.members(r.spec.Children)
 	if err != nil {
