@@ -126,9 +126,14 @@ func (in *Inspector) mailbox(i uint32, rec []word.Word) (m Info, ok bool) {
 	m = Info{
 		Index: i, Incarnation: state.incarnation(), Name: name.text, Hash: name.hash, Kind: rec[recKind].Load(),
 		Restarts: max(1, state.life()) - 1, Open: state.open(),
-		Refused: rec[recRefused].Load(), Handled: rec[recHandled].Load(), Errors: rec[recErrors].Load(),
-		Crashes: rec[recCrashes].Load(), Expired: rec[recExpired].Load(), Abandoned: rec[recAbandoned].Load(),
-		Dead: rec[recDead].Load(), Stale: rec[recStale].Load(),
+		Refused:     rec[recRefused].Load(),
+		Handled:     rec[recHandled].Load(),
+		Errors:      rec[recErrors].Load(),
+		Crashes:     rec[recCrashes].Load(),
+		Expired:     rec[recExpired].Load(),
+		Abandoned:   rec[recAbandoned].Load(),
+		Dead:        rec[recDead].Load(),
+		Stale:       rec[recStale].Load(),
 		RoomWaiters: bits.OnesCount64(rec[recRoom].Load()), WaitsFor: -1,
 		Busy: in.since(int64(rec[recSince].Load())),
 	}

@@ -108,7 +108,8 @@ func (r *Receiver) TryReceive() (msg Message, ok bool) {
 		case takenMessage:
 			msg = r.message(f, hand)
 			r.remote = msg.Header.Caller.Index() != r.hub.self.Index()
-			if depth := r.rec[recTail].Load() - r.head; depth < r.mask+1 && depth+1 > r.rec[recPeak].Load() {
+			depth := r.rec[recTail].Load() - r.head
+			if depth < r.mask+1 && depth+1 > r.rec[recPeak].Load() {
 				r.rec[recPeak].Store(depth + 1)
 			}
 			return msg, true
@@ -238,9 +239,9 @@ func (r *Receiver) wait(ctx context.Context, pending func() bool) error {
 		return nil
 	}
 	w := makeConsumer(r.epoch, r.hub.self)
-	r.rec[recConsumer].Store(uint64(w | parkedBit)) // sync: park; step: park.announce
-	defer r.rec[recConsumer].Store(uint64(w))       // step: park.end
-	if pending() {                                  // step: park.second-look
+	r.rec[recConsumer].Store(uint64(w | parkedBit))        // sync: park; step: park.announce
+	defer func() { r.rec[recConsumer].Store(uint64(w)) }() // step: park.end
+	if pending() {                                         // step: park.second-look
 		return nil
 	}
 	select {

@@ -74,11 +74,16 @@ func (h *Hub) Recover() error {
 		h.seg.Condemn(p) // refused where this process has begun the entry's next life
 		h.sweep(p, "its program died")
 	}
+	if h.seg.Recovered() && len(h.seg.Orphans()) == 0 {
+		h.mend(0, "") // the entry of the last was free again when its owner died, and what it held is still there
+	}
 	h.sweeping.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.cutOff {
-		m.seal(shm.Stopped)
+		if !m.end(shm.Stopped) { // open only if its name was torn
+			m.seal(shm.Stopped)
+		}
 		h.setFree(m)
 	}
 	h.cutOff = nil

@@ -32,6 +32,13 @@ func (h *Hub) Sweep(dead shm.ProcessID, text string) (Swept, error) {
 
 // sweep is Sweep after the verdict. The caller has the sweeping lock.
 func (h *Hub) sweep(dead shm.ProcessID, text string) Swept {
+	done := h.mend(dead, text)
+	h.seg.Release(dead)
+	return done
+}
+
+// mend settles what processes hold that are not alive.
+func (h *Hub) mend(dead shm.ProcessID, text string) Swept {
 	s := sweep{hub: h, dead: dead, text: text}
 	var candidates []shm.Frame
 	h.seg.EachFrame(func(f shm.Frame, w shm.Owner) {
@@ -45,7 +52,6 @@ func (h *Hub) sweep(dead shm.ProcessID, text string) Swept {
 	}
 	h.seg.Reclaim()
 	h.alarm()
-	h.seg.Release(dead)
 	return s.done
 }
 
@@ -263,7 +269,8 @@ func (h *Hub) alarm() {
 		m.rec[recLine].Store(0) // the dead one may be in it; who lives is in line again when it is woken
 		m.rec[recTurn].Store(0)
 		m.wakeRoom()
-		if m.rec[recTail].Load() != m.rec[recHead].Load() {
+		tail := m.rec[recTail].Load()
+		if tail != m.rec[recHead].Load() {
 			h.wakeMailbox(m.Process(), m.index)
 		}
 	})

@@ -153,7 +153,8 @@ func setWord(w *word.Word, v uint64) {
 // Header reads the header of a frame that the caller holds.
 func (f Frame) Header() Header {
 	d := f.head
-	caller, mailbox := d.caller.Load(), d.mailbox.Load()
+	caller := d.caller.Load()
+	mailbox := d.mailbox.Load()
 	return Header{
 		Length: d.length, Codec: d.codec, Kind: d.kind, Attempts: d.attempts, Reason: d.reason,
 		Caller: ProcessID(caller >> 32), Call: uint32(caller), Mailbox: uint32(mailbox >> 32), Incarnation: uint32(mailbox),

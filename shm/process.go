@@ -208,7 +208,9 @@ func (s *Segment) Process(i uint32) (info ProcessInfo, ok bool) {
 		putNativeWord(name[w*wordSize:], p[procName+w].Load())
 	}
 	return ProcessInfo{
-		ID: MakeProcessID(i, life), State: st, PID: int(p[procPID].Load()), Start: p[procStart].Load(),
-		Name: string(name[:min(p[procNameLen].Load(), MaxSystemName)]),
+		ID: MakeProcessID(i, life), State: st,
+		PID:   int(p[procPID].Load()),
+		Start: p[procStart].Load(),
+		Name:  string(name[:min(p[procNameLen].Load(), MaxSystemName)]),
 	}, true
 }

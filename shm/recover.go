@@ -84,24 +84,28 @@ func endProcess(p ProcessInfo, segment *os.File) error {
 }
 
 // reindex builds the index of names anew: its owner may have died between two words of it. A name that is torn, or there
-// twice, is dropped.
+// twice, is dropped; the others stay as they are, so that the next owner finds them if this one dies in the middle.
 func (s *Segment) reindex() error {
-	var names []string
-	for m := range uint32(s.geo.mailboxes) {
-		names = append(names, s.wholeName(m))
-	}
 	version := &s.header[hdrDirectory]
 	version.Store((version.Load() + 1) &^ 1)
 	for i := range s.index {
 		s.index[i].Store(slotEmpty)
 	}
-	for m, name := range names {
-		s.clearName(uint32(m))
+	for m := range uint32(s.geo.mailboxes) {
+		name := s.wholeName(m)
 		if name == "" {
+			s.clearName(m)
 			continue
 		}
-		if err := s.Insert(name, uint32(m)); err != nil && !errors.Is(err, ErrNameTaken) {
+		hash := Hash(name)
+		at, err := s.freeSlot(hash, name)
+		switch {
+		case errors.Is(err, ErrNameTaken):
+			s.clearName(m)
+		case err != nil:
 			return err
+		default:
+			s.index[at].Store(indexWord(hash, m))
 		}
 	}
 	return nil
@@ -129,4 +133,4 @@ func (s *Segment) clearName(m uint32) {
 func (s *Segment) Orphans() []ProcessID { return s.orphans }
 
 // Recovered reports whether the segment was left by an owner that died.
-func (s *Segment) Recovered() bool { return s.orphans != nil }
+func (s *Segment) Recovered() bool { return s.left }

@@ -24,7 +24,8 @@ type Segment struct {
 	readOnly bool
 	owner    bool
 	self     uint32      // the owner's entry, in the owner
-	orphans  []ProcessID // of the owner before, that died
+	left     bool        // by an owner that died
+	orphans  []ProcessID // its processes
 	ended    bool        // by its owner, in order
 	aside    bool        // its file has another name now
 
@@ -73,7 +74,7 @@ func Create(o Options) (*Segment, error) {
 		closeFile(lock)
 		return nil, err
 	}
-	s.owner, s.lock, s.seats = true, lock, make([]seat, g.processes)
+	s.owner, s.lock, s.left, s.seats = true, lock, left, make([]seat, g.processes)
 	if left {
 		err = s.recover(o.Name)
 	} else {
