@@ -59,7 +59,7 @@ var rooms = map[string]room{
 	"mailbox": {
 		floor: 2,
 		may:   []string{"internal/sys", "internal/word", "shm"},
-		tests: []string{"internal/explore", "github.com/anishathalye/porcupine"},
+		tests: []string{"internal/explore", "internal/points", "github.com/anishathalye/porcupine"},
 	},
 	"shm": {
 		floor:  1,
@@ -79,6 +79,10 @@ var rooms = map[string]room{
 	"internal/explore": {
 		may:    []string{"internal/word"},
 		unsafe: []string{"*"},
+	},
+	"internal/points": {
+		may:    []string{"internal/word"},
+		unsafe: []string{"tracer.go"},
 	},
 	"internal/shape":   {},
 	"internal/testkit": {},
