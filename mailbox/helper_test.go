@@ -15,9 +15,10 @@ import (
 	"github.com/shmactor/shmactor/shm"
 )
 
-func TestMain(m *testing.M) {
-	testkit.Run(m, map[string]func(){"party": playParty})
-}
+func TestMain(m *testing.M) { testkit.Run(m, roles) }
+
+// roles are what this binary plays as the child of a test.
+var roles = map[string]func(){"party": playParty}
 
 // limit is when a test gives up on something that should happen at once.
 const limit = 20 * time.Second

@@ -46,15 +46,19 @@ func (l *left) start() {
 // die ends the owner as a crash does: nothing is put in order.
 func (l *left) die() {
 	l.gone = true
-	h := l.hub
-	e := ErrSystemEnded
-	h.err.Store(&e)
-	close(h.done)
-	l.seg.Wake(h.self.Index())
-	h.stopped.Wait() // its goroutine would go on in this process
+	abandon(l.hub)
 	if err := l.seg.Close(); err != nil {
 		l.t.Error(err)
 	}
+}
+
+// abandon ends a hub as a crash of its process does: nothing is put in order.
+func abandon(h *Hub) {
+	e := ErrSystemEnded
+	h.err.Store(&e)
+	close(h.done)
+	h.seg.Wake(h.self.Index())
+	h.stopped.Wait() // its goroutine would go on in this process
 }
 
 // next takes over what the owner before left.
