@@ -11,7 +11,8 @@ import (
 
 // Two deaths in one run.
 
-// pairsShort is how many pairs of deaths the short run chooses.
+// pairsShort is how many pairs of deaths the short run chooses; the long one takes all, of the points as a short run
+// chooses them for one death.
 const pairsShort = 150
 
 // The two processes of a pair have to do with each other.
@@ -115,7 +116,7 @@ func TestTwoDeaths(t *testing.T) {
 	if len(whole.victims) != 2 || !whole.victims[0].ended || !whole.victims[1].ended {
 		t.Fatalf("the pair does not come to its end: %q", whole.wrong)
 	}
-	firsts, seconds := k.targets(whole.victims[0].reached), k.targets(whole.victims[1].reached)
+	firsts, seconds := k.targets(whole.victims[0].reached, false), k.targets(whole.victims[1].reached, false)
 	type pair struct{ first, second target }
 	var pairs []pair
 	for _, f := range firsts {
@@ -156,13 +157,13 @@ func TestDeathInTheRepairOfADeath(t *testing.T) {
 		t.Fatal("the ghost does not come to its end")
 	}
 	var all []target
-	for _, g := range k.targets(whole.actor.reached) {
+	for _, g := range k.targets(whole.actor.reached, false) {
 		at := target{ghost: g.point, ghostTimes: g.times}
 		repaired := k.one(sweepOfGhost, at, nil)
 		if repaired.actor == nil || !repaired.actor.ended {
 			continue // reported
 		}
-		for _, r := range k.targets(repaired.actor.reached) {
+		for _, r := range k.targets(repaired.actor.reached, false) {
 			r.ghost, r.ghostTimes = g.point, g.times
 			all = append(all, r)
 		}

@@ -116,10 +116,9 @@ func (k *campaign) prepare(s *scenario) *prepared {
 	return p
 }
 
-// targets chooses where the actor of a scenario dies, by what it reached when it lived: every point each time in the long
-// run. In the short one: a point that only reads once, since a death before a read leaves what a death before the next
+// targets chooses where the actor of a scenario dies, by what it reached when it lived: every point each time, or a point that only reads once, since a death before a read leaves what a death before the next
 // write does; a point that writes the first time, the last, and one in between.
-func (k *campaign) targets(reached []int) (all []target) {
+func (k *campaign) targets(reached []int, every bool) (all []target) {
 	times := map[int]int{}
 	for _, i := range reached {
 		times[i]++
@@ -128,7 +127,7 @@ func (k *campaign) targets(reached []int) (all []target) {
 		p, n := &k.list.Points[i], times[i]
 		chosen := []int{1}
 		switch {
-		case long():
+		case every:
 			for j := 2; j <= n; j++ {
 				chosen = append(chosen, j)
 			}
@@ -160,7 +159,7 @@ func TestCrashAtEveryPoint(t *testing.T) {
 			continue
 		}
 		before := k.runs
-		targets := k.targets(whole.actor.reached)
+		targets := k.targets(whole.actor.reached, long())
 		k.each(targets, func(o target) { k.one(s, o, left) })
 		t.Logf("%s: %d accesses, %d runs", s.name, len(whole.actor.reached), k.runs-before)
 	}
@@ -231,7 +230,7 @@ func TestStoppedAtEveryPoint(t *testing.T) {
 			t.Errorf("%s does not come to its end", s.name)
 			continue
 		}
-		targets := k.targets(whole.actor.reached)
+		targets := k.targets(whole.actor.reached, long())
 		for i := range targets {
 			targets[i].pause = true
 		}

@@ -8,15 +8,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/shmactor/shmactor/internal/points"
 	"github.com/shmactor/shmactor/internal/testkit"
@@ -28,43 +25,25 @@ var pointsTable = flag.String("points.table", "", "file that gets the number of 
 // crashTests are the tests that only a build with points has.
 const crashTests = "^(TestCrashAtEveryPoint|TestStoppedAtEveryPoint|TestTwoDeaths|TestDeathInTheRepairOfADeath)$"
 
-// crashTime bounds the run of the crash tests: a minute is plenty on two processors.
-const crashTime = 15 * time.Minute
-
 // The crash tests need every access to shared words to pass by a hook, which this binary does not have: they run in a binary
-// of their own. It is built without the race detector also when this one has it: what the processes share is mapped memory,
-// which the detector does not see, and it would make each of some thousand processes start ten times slower.
+// of their own.
 func TestCrashPoints(t *testing.T) {
 	needShared(t)
 	testkit.NoLeaks(t)
-	binary := filepath.Join(t.TempDir(), "crash.test")
-	build := exec.Command("go", "test", "-c", "-tags", points.Tag, "-o", binary, ".")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build.Args, err, out)
-	}
-	args := []string{"-test.run", crashTests, "-test.timeout", testkit.Scale(crashTime).String()}
-	if testing.Verbose() {
-		args = append(args, "-test.v")
-	}
+	var args []string
 	if *pointsTable != "" {
 		path, err := filepath.Abs(*pointsTable)
 		must(t, err)
 		args = append(args, "-crash.table", path)
 	}
-	run := exec.Command(binary, args...)
-	// It is a test binary that a test starts, with a home of its own.
-	run.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "SHMACTOR_TEST_BINARY=") })
-	var out bytes.Buffer
-	run.Stdout, run.Stderr = &out, &out
-	err := run.Run()
-	if err != nil || testing.Verbose() {
-		t.Logf("%s", out.Bytes())
+	out := testkit.RunTagged(t, points.Tag, crashTests, args...)
+	if testing.Verbose() {
+		t.Logf("%s", out)
 	}
-	must(t, err)
 	for _, summary := range []string{
 		`crash points: \d+ points, \d+ reached, \d+ deaths in \d+ scenarios`, `stopped producers: .*`, `two deaths: .*`, `deaths in a repair: .*`,
 	} {
-		line := regexp.MustCompile(`(?m)^` + summary + `$`).Find(out.Bytes())
+		line := regexp.MustCompile(`(?m)^` + summary + `$`).Find(out)
 		if line == nil {
 			t.Errorf("the crash tests did not say %q", summary)
 		}

@@ -50,6 +50,7 @@ var rooms = map[string]room{
 	"supervisor": {
 		floor: 4,
 		may:   []string{"actor", "internal/sys", "mailbox", "shm"},
+		tests: []string{"internal/points", "internal/word"},
 	},
 
 	"actor": {
