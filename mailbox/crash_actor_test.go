@@ -23,7 +23,7 @@ func init() { roles["actor"] = playActor }
 // actor is the process that is killed. What it says about messages is true however it ends: it says that it received one
 // right after it did, and that it sent one when that is certain.
 type actor struct {
-	scenario   *scenario
+	scenario   *crashScenario
 	tracer     *points.Tracer
 	in         *bufio.Reader
 	path       string
@@ -69,8 +69,8 @@ func playActor() {
 	if os.Args[4] == "true" {
 		signal = syscall.SIGSTOP
 	}
-	i := slices.IndexFunc(scenarios(), func(s *scenario) bool { return s.name == name })
-	a.scenario = scenarios()[i]
+	i := slices.IndexFunc(crashScenarios(), func(s *crashScenario) bool { return s.name == name })
+	a.scenario = crashScenarios()[i]
 	f, err := os.Open(list)
 	a.must("the list of points", err)
 	l, err := points.Read(f)

@@ -13,7 +13,7 @@ import (
 )
 
 // consumers receive; the survivor sends and calls, and receives what is left after them.
-func consumers() []*scenario {
+func consumers() []*crashScenario {
 	return slices.Concat(receivers(), handlers(), endings())
 }
 
@@ -35,8 +35,8 @@ func (c *crash) waitDepth(n int) {
 	c.poll("a call is queued", func() bool { return c.box.rec[recTail].Load()-c.box.rec[recHead].Load() >= uint64(n) })
 }
 
-func receivers() []*scenario {
-	return []*scenario{
+func receivers() []*crashScenario {
+	return []*crashScenario{
 		{
 			name: "receive", setup: queued(2, 1),
 			act: func(a *actor) {
@@ -131,14 +131,14 @@ func receivers() []*scenario {
 	}
 }
 
-func handlers() []*scenario {
+func handlers() []*crashScenario {
 	parkedCall := func(c *crash) {
 		c.call("k1", 0, ErrStopped)
 		c.poll("the caller is parked", func() bool { return c.flagged(shm.Queued, shm.Waiting) })
 	}
 	// answered is one call, and what the actor does about it.
-	answered := func(name string, allowed error, act func(a *actor, m *Message)) *scenario {
-		return &scenario{
+	answered := func(name string, allowed error, act func(a *actor, m *Message)) *crashScenario {
+		return &crashScenario{
 			name: name,
 			setup: func(c *crash) {
 				c.call("k1", 0, allowed)
@@ -147,7 +147,7 @@ func handlers() []*scenario {
 			act: func(a *actor) { m, _ := a.take(); act(a, &m) },
 		}
 	}
-	return []*scenario{
+	return []*crashScenario{
 		answered("reply with much", ErrWorkerDied, func(a *actor, m *Message) {
 			_, err := m.Room(1000)
 			a.must("room", err)
@@ -235,8 +235,8 @@ func handlers() []*scenario {
 }
 
 // givenUpInHand is a call that its caller gives up while the actor handles it.
-func givenUpInHand(name string, act func(a *actor, m *Message)) *scenario {
-	return &scenario{
+func givenUpInHand(name string, act func(a *actor, m *Message)) *crashScenario {
+	return &crashScenario{
 		name: name + " to nobody",
 		setup: func(c *crash) {
 			ctx, cancel := context.WithCancel(c.ctx)
@@ -262,8 +262,8 @@ func givenUpInHand(name string, act func(a *actor, m *Message)) *scenario {
 }
 
 // callerDies is a call whose caller is dead before it is answered, and not yet swept.
-func callerDies(name string, act func(a *actor, m *Message)) *scenario {
-	return &scenario{
+func callerDies(name string, act func(a *actor, m *Message)) *crashScenario {
+	return &crashScenario{
 		name: name + " to the dead",
 		setup: func(c *crash) {
 			id, err := c.seg.Grant("caller")
@@ -309,7 +309,7 @@ func orphanCall(hub *Hub, box *Mailbox, name string) error {
 }
 
 // endings are one-way messages that become dead letters.
-func endings() []*scenario {
+func endings() []*crashScenario {
 	bury := func(a *actor) {
 		for range 2 {
 			m, name := a.take()
@@ -317,7 +317,7 @@ func endings() []*scenario {
 			a.say("buried %s", name)
 		}
 	}
-	return []*scenario{
+	return []*crashScenario{
 		{name: "bury", setup: queued(2, 0), act: bury},
 		{
 			name: "bury the large",

@@ -8,8 +8,8 @@ import (
 
 // crossings bring an actor to points that it comes to only when another crosses its way: the other is a second hub of its
 // process, and does what it does while the actor is in front of one access.
-func crossings() []*scenario {
-	return []*scenario{
+func crossings() []*crashScenario {
+	return []*crashScenario{
 		{
 			name: "the tail lags", produces: true,
 			act: func(a *actor) {

@@ -8,8 +8,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/shmactor/shmactor/internal/points"
 	"github.com/shmactor/shmactor/internal/word"
@@ -19,7 +21,7 @@ import (
 // What the owner of a segment does. Its segment is a file: when it is killed, the survivor takes the file over, as the next
 // start of a program does.
 
-func fileOptions(path string, s *scenario) shm.Options {
+func fileOptions(path string, s *crashScenario) shm.Options {
 	o := crashOptions()
 	o.File, o.MessageBytes, o.Mailboxes = path, 1<<20, 12 // what is left in every state takes more
 	if s.processes > 0 {
@@ -138,33 +140,50 @@ func (a *actor) ghost() *Hub {
 }
 
 // freeze runs f until it comes to a call of op in function fn for the n-th time, and leaves it there for ever: as far as the
-// others see, its process died.
-func (a *actor) freeze(fn, op string, n int, f func()) {
-	frozen := make(chan struct{})
-	t := points.NewTracer(a.list, func(p *points.Point, times int) {
-		if times == n && does(p, fn, op) {
-			close(frozen)
-			select {}
+// others see, its process died. It is false when f comes to its end before.
+func (a *actor) freeze(fn, op string, n int, f func()) bool {
+	var goroutine atomic.Uint64 // that of f: the hubs have theirs
+	frozen, done := make(chan struct{}), make(chan struct{})
+	t := points.NewTracer(a.list, func(p *points.Point, _ int) {
+		if does(p, fn, op) && goroutineID() == goroutine.Load() {
+			if n--; n == 0 {
+				close(frozen)
+				select {}
+			}
 		}
 	})
 	t.Turn(true)
 	word.Trace(t)
 	defer word.Trace(a.tracer)
-	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		goroutine.Store(goroutineID())
 		f()
 	}()
 	select {
 	case <-frozen:
-		t.Turn(false)
+		return true
 	case <-done:
-		a.say("wrong %s has no %s number %d here", fn, op, n)
+		return false
 	}
 }
 
-func owners() []*scenario {
-	return []*scenario{
+// leave is freeze for an f that comes there.
+func (a *actor) leave(fn, op string, n int, f func()) {
+	if !a.freeze(fn, op, n, f) {
+		a.say("wrong %s does no %s number %d here", fn, op, n)
+	}
+}
+
+// goroutineID is the number of the calling goroutine.
+func goroutineID() (id uint64) {
+	var b [64]byte
+	_, _ = fmt.Sscanf(string(b[:runtime.Stack(b[:], false)]), "goroutine %d ", &id)
+	return id
+}
+
+func owners() []*crashScenario {
+	return []*crashScenario{
 		{
 			name: "start and end", owner: true,
 			act: func(a *actor) {
@@ -218,7 +237,7 @@ func owners() []*scenario {
 			act: func(a *actor) {
 				a.tracer.Turn(false)
 				a.own()
-				a.freeze("shm.Segment.emptySlot", "Store", 1, func() { a.box.Close(shm.Stopped) })
+				a.leave("shm.Segment.emptySlot", "Store", 1, func() { a.box.Close(shm.Stopped) })
 				a.tracer.Turn(true)
 				a.seg.Lookup("nobody")
 			},
@@ -292,7 +311,7 @@ func owners() []*scenario {
 					a.sendTo(a.hub, other, fmt.Sprint("o", i))
 				}
 				a.orphan(a.hub, other, "ok")
-				a.freeze("mailbox.Mailbox.seal", "swap", 2, func() { other.Close(shm.Stopped) })
+				a.leave("mailbox.Mailbox.seal", "swap", 2, func() { other.Close(shm.Stopped) })
 			},
 			act: func(a *actor) {
 				a.own()
@@ -313,7 +332,7 @@ func owners() []*scenario {
 }
 
 // sweepOfGhost is the sweep of a process that died at a point of its own, which the target says.
-var sweepOfGhost = &scenario{
+var sweepOfGhost = &crashScenario{
 	name: "sweep after a death anywhere", owner: true,
 	act: func(a *actor) {
 		a.tracer.Turn(false)
@@ -330,7 +349,7 @@ var sweepOfGhost = &scenario{
 			return
 		}
 		where, op, _ := strings.Cut(a.ghostAt, " ")
-		a.freeze(where, op, a.ghostTimes, func() { a.haunt(g) })
+		a.freeze(where, op, a.ghostTimes, func() { a.haunt(g) }) // to its end, if it was another goroutine that came there
 		abandon(g)
 		a.tracer.Turn(true)
 		_, err := a.hub.Sweep(g.self, text)
@@ -391,8 +410,8 @@ func (a *actor) left() *Hub {
 	a.leftAsSender(g)
 	a.leftAsReceiver(g)
 	a.leftAsCaller(g)
-	a.freeze("shm.Segment.buildRun", "CompareAndSwap", 1, func() { _, _ = g.Draft(run2) })
-	a.freeze("shm.Segment.takeParts", "CompareAndSwap", 1, func() { _, _ = g.Draft(run2) })
+	a.leave("shm.Segment.buildRun", "CompareAndSwap", 1, func() { _, _ = g.Draft(run2) })
+	a.leave("shm.Segment.takeParts", "CompareAndSwap", 1, func() { _, _ = g.Draft(run2) })
 	hang(g.Draft, 3000)
 	abandon(g)
 	return g
@@ -407,7 +426,7 @@ func (a *actor) leftAsSender(g *Hub) {
 	a.must("draft", err)
 	_, err = g.Draft(run2)
 	a.must("draft", err)
-	a.freeze("mailbox.Mailbox.push", "state", 1, func() { _ = box.TrySendBytes(sized("never sent", 0)) })
+	a.leave("mailbox.Mailbox.push", "state", 1, func() { _ = box.TrySendBytes(sized("never sent", 0)) })
 }
 
 // leftAsReceiver leaves what the ghost had received.
@@ -430,8 +449,8 @@ func (a *actor) leftAsReceiver(g *Hub) {
 	take("o2").Lend(shm.Stopped)
 	a.say("done o2") // it was settled
 	third, fourth := take("o3"), take("o4")
-	a.freeze("mailbox.Hub.bury", "Set", 1, func() { third.Bury(shm.HandlerFailed, nil) })
-	a.freeze("mailbox.Mailbox.push", "state", 1, func() { fourth.Bury(shm.HandlerFailed, nil) })
+	a.leave("mailbox.Hub.bury", "Set", 1, func() { third.Bury(shm.HandlerFailed, nil) })
+	a.leave("mailbox.Mailbox.push", "state", 1, func() { fourth.Bury(shm.HandlerFailed, nil) })
 	for _, end := range []func(m *Message){
 		func(m *Message) {},
 		func(m *Message) { _, _ = m.Room(3000) },
@@ -439,9 +458,9 @@ func (a *actor) leftAsReceiver(g *Hub) {
 		func(m *Message) { m.Lend(shm.Stopped) },
 		func(m *Message) { m.Lend(shm.Stopped); a.hub.giveUpLent(m.Frame) },
 		func(m *Message) { a.hub.giveUp(m.Frame) },
-		func(m *Message) { a.freeze("shm.Frame.Attach", "Set", 1, func() { _ = m.Reply(sized("x", 3000)) }) },
+		func(m *Message) { a.leave("shm.Frame.Attach", "Set", 1, func() { _ = m.Reply(sized("x", 3000)) }) },
 		func(m *Message) {
-			a.freeze("mailbox.Message.finish", "Move", 1, func() { _ = m.Reply(sized("x", run2)) })
+			a.leave("mailbox.Message.finish", "Move", 1, func() { _ = m.Reply(sized("x", run2)) })
 		},
 	} {
 		a.calls++
@@ -450,7 +469,7 @@ func (a *actor) leftAsReceiver(g *Hub) {
 		end(take(name))
 	}
 	a.sendTo(a.hub, mine, "o5")
-	a.freeze("mailbox.Receiver.TryReceive", "swap", 1, func() { r.TryReceive() })
+	a.leave("mailbox.Receiver.TryReceive", "swap", 1, func() { r.TryReceive() })
 }
 
 // giveUpLent is what a caller does that finds its call lent.
@@ -469,6 +488,10 @@ func (a *actor) leftAsCaller(g *Hub) {
 		func(m *Message) { _ = m.Reply(sized("x", 0)) },
 		func(m *Message) { _ = m.Reply(sized("x", run2)) },
 		func(m *Message) { _ = m.Fail(shm.Crashed, "text") },
+		func(m *Message) {
+			_ = m.Reply(sized("x", run2))
+			a.leave("shm.Segment.releaseRun", "CompareAndSwap", 1, func() { g.drop(m.Frame) })
+		},
 	} {
 		name := fmt.Sprint("gc", i)
 		a.orphan(g, box, name)

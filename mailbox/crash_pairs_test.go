@@ -17,14 +17,14 @@ const pairsShort = 150
 
 // The two processes of a pair have to do with each other.
 var (
-	callerOfPair = &scenario{
+	callerOfPair = &crashScenario{
 		name: "caller of a pair", produces: true, during: serves,
 		act: func(a *actor) {
 			a.send("m1", 0)
 			a.call(a.ctx, "k1", 3000, ErrWorkerDied)
 		},
 	}
-	calleeOfPair = &scenario{
+	calleeOfPair = &crashScenario{
 		name: "callee of a pair", setup: queued(1, 1),
 		act: func(a *actor) {
 			r := a.box.Receiver()
@@ -108,7 +108,7 @@ func TestTwoDeaths(t *testing.T) {
 		c.caught(func() { c.runPair(first, second) })
 		c.caught(c.close)
 		if len(c.wrong) > 0 {
-			k.report(&scenario{name: fmt.Sprintf("caller killed at %v, callee", first)}, second, c.wrong)
+			k.report(&crashScenario{name: fmt.Sprintf("caller killed at %v, callee", first)}, second, c.wrong)
 		}
 		return c
 	}

@@ -23,8 +23,8 @@ import (
 // point, and there it is killed. The survivor is this process: it owns the segment, or takes over the file that the actor
 // owned, repairs what was left, goes on with the same mailbox, and accounts for every message.
 
-// scenario is what the actor does, and what the survivor does about it.
-type scenario struct {
+// crashScenario is what the actor does, and what the survivor does about it.
+type crashScenario struct {
 	name      string
 	capacity  int  // of the mailbox "box"; 8 if not set
 	owner     bool // the actor owns a segment in a file; otherwise it is a process beside the survivor
@@ -63,7 +63,7 @@ func (o target) String() string {
 // crash is one run, in the survivor.
 type crash struct {
 	t        *testing.T
-	scenario *scenario
+	scenario *crashScenario
 	target   target
 	list     string // file of the list of points
 	path     string // of the segment of an owner
@@ -269,7 +269,7 @@ func (c *crash) makeBoxes() {
 
 const lettersCapacity = 32
 
-func (s *scenario) boxCapacity() int {
+func (s *crashScenario) boxCapacity() int {
 	if s.capacity == 0 {
 		return 8
 	}
@@ -407,14 +407,11 @@ func (c *crash) later(f func()) {
 // settle ends everything in order, and accounts for every message and every frame.
 func (c *crash) settle() {
 	c.tasks.Wait()
-	c.mu.Lock()
-	last := c.last
-	c.mu.Unlock()
-	for _, f := range last {
-		f()
-	}
 	c.poll("the box is empty", func() bool { return c.box.rec[recTail].Load() == c.box.rec[recHead].Load() })
 	c.stopServing()
+	for _, f := range c.last {
+		f()
+	}
 	c.hub.CloseUnclaimed()
 	c.takeLetters()
 	for name, f := range c.fates {

@@ -37,7 +37,7 @@ type victim struct {
 // start starts the actor.
 func (c *crash) start(entry uint32) *victim { return c.startAs(c.scenario, c.target, entry) }
 
-func (c *crash) startAs(s *scenario, at target, entry uint32) *victim {
+func (c *crash) startAs(s *crashScenario, at target, entry uint32) *victim {
 	v := &victim{target: at, at: make(chan struct{}), gone: make(chan struct{}), halted: make(chan struct{}), said: make(chan string, 16)}
 	v.cmd = testkit.Command(c.t, "actor", s.name, at.point, strconv.Itoa(at.times), strconv.FormatBool(at.pause), c.list,
 		strconv.Itoa(int(entry)), c.path, at.ghost, strconv.Itoa(at.ghostTimes))

@@ -77,8 +77,8 @@ type Resolver struct {
 	known     map[stack]site
 }
 
-// stackDepth is how many frames tell a point: it, and the accessors between it and the word.
-const stackDepth = 5
+// stackDepth is how many frames tell a point: it, the accessors between it and the word, and those of package word.
+const stackDepth = 8
 
 type stack [stackDepth]uintptr
 
@@ -101,7 +101,7 @@ func NewResolver(l *List) *Resolver {
 	return r
 }
 
-// find resolves a stack whose first frame is in package word.
+// find resolves a stack whose first frames are in package word.
 func (r *Resolver) find(pcs stack, n int) site {
 	s, ok := r.known[pcs]
 	if !ok {
@@ -115,12 +115,15 @@ func (r *Resolver) find(pcs stack, n int) site {
 // package without points, a test for example, is one itself only if the list says so.
 func (r *Resolver) resolve(pcs []uintptr) site {
 	frames := runtime.CallersFrames(pcs)
-	frame, more := frames.Next()
-	op := plainName(frame.Function)
-	found := site{point: -1, where: frame.Function}
-	for more {
+	found, op := site{point: -1}, ""
+	for more := true; more; {
+		var frame runtime.Frame
 		frame, more = frames.Next()
 		name := plainName(frame.Function)
+		if strings.HasPrefix(name, "word.") {
+			op = name // the outermost of them is what was called
+			continue
+		}
 		file := path.Base(path.Dir(frame.File)) + "/" + path.Base(frame.File)
 		i, isPoint := r.at[place{file, frame.Line, op[strings.LastIndexByte(op, '.')+1:]}]
 		switch {

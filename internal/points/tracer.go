@@ -79,7 +79,7 @@ func (t *Tracer) count() (p *Point, times int) {
 	return &t.list.Points[s.point], t.seen[s.point]
 }
 
-// skipped are the frames above the one in package word: runtime.Callers, count, Before.
+// skipped are the frames above those in package word: runtime.Callers, count, Before.
 const skipped = 3
 
 // After is a method of word.Tracer, as are those below: they leave everything as it is.
