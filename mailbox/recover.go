@@ -40,7 +40,8 @@ func (m *Mailbox) sealed() bool {
 			return false
 		}
 	}
-	return m.rec[recTail].Load() == head && m.rec[recHand].Load() == 0
+	return m.rec[recTail].Load() == head &&
+		m.rec[recHand].Load() == 0
 }
 
 // claim returns the mailbox that an owner that died left under the name, if it is of this kind and size; one that is not is

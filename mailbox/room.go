@@ -226,7 +226,8 @@ func (h *Hub) passTurn(mailbox uint32) {
 
 // makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
 func (r *Receiver) makeRoom() {
-	line, set := r.rec[recLine].Load(), r.rec[recRoom].Load() // sync: room; step: room.look
+	line := r.rec[recLine].Load()
+	set := r.rec[recRoom].Load() // sync: room; step: room.look
 	if line|set == 0 {
 		return
 	}
