@@ -142,8 +142,8 @@ func (a *actor) enter(entry string) {
 	var err error
 	a.seg, err = shm.AttachFile(os.NewFile(3, "segment"))
 	a.must("attach", err)
-	a.must("enter", a.seg.Enter(uint32(n)))
-	a.hub = joinAs(a.seg, uint32(n))
+	a.must("enter", a.seg.Enter(shm.ProcessID(n)))
+	a.hub = joinAs(a.seg, shm.ProcessID(n).Index())
 	a.box, err = a.hub.Open("box")
 	a.must("open", err)
 	if a.scenario.ready != nil {

@@ -82,7 +82,7 @@ func receivers() []*crashScenario {
 					r.Counted(o)
 				}
 				r.Busy(false)
-				a.box.WaitFor(nil)
+				a.box.WaitFor(nil, 0)
 				a.say("released")
 				_, bits, err := r.Receive(a.ctx)
 				a.must("receive", err)
@@ -162,7 +162,7 @@ func handlers() []*crashScenario {
 		{
 			name: "reply to an actor",
 			setup: func(c *crash) {
-				c.box.WaitFor(c.box) // the caller is the actor of the box itself, for example
+				c.box.WaitFor(c.box, 0) // the caller is the actor of the box itself, for example
 				d, err := c.hub.Draft(50)
 				c.must("draft", err)
 				d.fill(sized("k1", 0))
@@ -268,7 +268,7 @@ func callerDies(name string, act func(a *actor, m *Message)) *crashScenario {
 		setup: func(c *crash) {
 			id, err := c.seg.Grant("caller")
 			c.must("grant", err)
-			c.must("enter", c.seg.Enter(id.Index()))
+			c.must("enter", c.seg.Enter(id))
 			hub := joinAs(c.seg, id.Index())
 			box, err := hub.Open("box")
 			c.must("open", err)

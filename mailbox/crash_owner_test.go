@@ -135,7 +135,7 @@ func (a *actor) orphan(h *Hub, m *Mailbox, name string) {
 func (a *actor) ghost() *Hub {
 	id, err := a.seg.Grant("ghost")
 	a.must("grant", err)
-	a.must("enter", a.seg.Enter(id.Index()))
+	a.must("enter", a.seg.Enter(id))
 	return joinAs(a.seg, id.Index())
 }
 
@@ -426,7 +426,7 @@ func (a *actor) leftAsSender(g *Hub) {
 	a.must("draft", err)
 	_, err = g.Draft(run2)
 	a.must("draft", err)
-	a.leave("mailbox.Mailbox.push", "state", 1, func() { _ = box.TrySendBytes(sized("never sent", 0)) })
+	a.leave("mailbox.Mailbox.push", "load", 1, func() { _ = box.TrySendBytes(sized("never sent", 0)) })
 }
 
 // leftAsReceiver leaves what the ghost had received.
@@ -449,8 +449,8 @@ func (a *actor) leftAsReceiver(g *Hub) {
 	take("o2").Lend(shm.Stopped)
 	a.say("done o2") // it was settled
 	third, fourth := take("o3"), take("o4")
-	a.leave("mailbox.Hub.bury", "Set", 1, func() { third.Bury(shm.HandlerFailed, nil) })
-	a.leave("mailbox.Mailbox.push", "state", 1, func() { fourth.Bury(shm.HandlerFailed, nil) })
+	a.leave("mailbox.Hub.post", "Set", 1, func() { third.Bury(shm.HandlerFailed, nil) })
+	a.leave("mailbox.Mailbox.push", "load", 1, func() { fourth.Bury(shm.HandlerFailed, nil) })
 	for _, end := range []func(m *Message){
 		func(m *Message) {},
 		func(m *Message) { _, _ = m.Room(3000) },
@@ -460,7 +460,7 @@ func (a *actor) leftAsReceiver(g *Hub) {
 		func(m *Message) { a.hub.giveUp(m.Frame) },
 		func(m *Message) { a.leave("shm.Frame.Attach", "Set", 1, func() { _ = m.Reply(sized("x", 3000)) }) },
 		func(m *Message) {
-			a.leave("mailbox.Message.finish", "Move", 1, func() { _ = m.Reply(sized("x", run2)) })
+			a.leave("mailbox.Message.handBack", "Move", 1, func() { _ = m.Reply(sized("x", run2)) })
 		},
 	} {
 		a.calls++

@@ -57,7 +57,7 @@ func (c *crash) runPair(first, second target) {
 		c.must("grant", err)
 		ids = append(ids, id)
 	}
-	pair := []*victim{c.startAs(callerOfPair, first, ids[0].Index()), c.startAs(calleeOfPair, second, ids[1].Index())}
+	pair := []*victim{c.startAs(callerOfPair, first, ids[0]), c.startAs(calleeOfPair, second, ids[1])}
 	swept := make([]bool, 2)
 	sweep := func(i int) {
 		<-pair[i].gone

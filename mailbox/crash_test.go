@@ -197,7 +197,7 @@ func (c *crash) runWorker() {
 	}
 	id, err := seg.Grant("actor")
 	c.must("grant", err)
-	c.actor = c.start(id.Index())
+	c.actor = c.start(id)
 	paused := make(chan struct{})
 	go func() {
 		defer close(paused)

@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/shmactor/shmactor/internal/testkit"
+	"github.com/shmactor/shmactor/shm"
 )
 
 // victim is the survivor's end of the actor.
@@ -35,9 +36,9 @@ type victim struct {
 }
 
 // start starts the actor.
-func (c *crash) start(entry uint32) *victim { return c.startAs(c.scenario, c.target, entry) }
+func (c *crash) start(entry shm.ProcessID) *victim { return c.startAs(c.scenario, c.target, entry) }
 
-func (c *crash) startAs(s *crashScenario, at target, entry uint32) *victim {
+func (c *crash) startAs(s *crashScenario, at target, entry shm.ProcessID) *victim {
 	v := &victim{target: at, at: make(chan struct{}), gone: make(chan struct{}), halted: make(chan struct{}), said: make(chan string, 16)}
 	v.cmd = testkit.Command(c.t, "actor", s.name, at.point, strconv.Itoa(at.times), strconv.FormatBool(at.pause), c.list,
 		strconv.Itoa(int(entry)), c.path, at.ghost, strconv.Itoa(at.ghostTimes))

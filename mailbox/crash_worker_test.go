@@ -224,15 +224,15 @@ func senders() []*crashScenario {
 				other, err := c.hub.Create("other", 2, 0)
 				c.must("create", err)
 				c.later(func() { other.Close(shm.SystemEnded) })
-				other.WaitFor(c.box)
+				other.WaitFor(c.box, 0)
 			},
 			act: func(a *actor) {
 				other, err := a.hub.Open("other")
 				a.must("open", err)
-				if !a.box.WaitFor(other) {
+				if !a.box.WaitFor(other, 0) {
 					a.say("wrong a circle is not seen")
 				}
-				a.box.WaitFor(nil)
+				a.box.WaitFor(nil, 0)
 			},
 			during: serves,
 		},

@@ -30,7 +30,7 @@ func TestList(t *testing.T) {
 			t.Errorf("no point does %s", op)
 		}
 	}
-	for _, a := range []string{"shm.Frame.Move", "shm.Frame.Owner", "mailbox.Mailbox.state", "mailbox.load"} {
+	for _, a := range []string{"shm.Frame.Move", "shm.Frame.Owner", "mailbox.load"} {
 		if !slices.Contains(l.Accessors, a) {
 			t.Errorf("%s is no accessor", a)
 		}
