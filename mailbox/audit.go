@@ -4,11 +4,18 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 )
 
 // ringPlace is where the ring of a mailbox lies, for ever.
 type ringPlace struct{ at, size uint64 }
+
+func placeIn(rec []word.Word) (place ringPlace) {
+	place.at = rec[recRing].Load()
+	place.size = rec[recCapacity].Load()
+	return place
+}
 
 // doubt says that something here makes no sense: an audit would be in place.
 func (h *Hub) doubt() { poke(h.doubts) }
@@ -41,8 +48,8 @@ const auditFindings = 4
 
 func (h *Hub) auditMailbox(i uint32, place ringPlace) error {
 	rec := h.seg.Mailbox(i)
-	if at, size := rec[recRing].Load(), rec[recCapacity].Load(); at != place.at || size != place.size {
-		return fmt.Errorf("its ring is %d words at %d, not %d at %d", size, at, place.size, place.at)
+	if now := placeIn(rec); now != place {
+		return fmt.Errorf("its ring is %d words at %d, not %d at %d", now.size, now.at, place.size, place.at)
 	}
 	if w := stateWord(rec[recState].Load()); !w.open() && w&0xff != stateClosed {
 		return fmt.Errorf("its state word is %#x", uint64(w))

@@ -13,8 +13,7 @@ func (h *Hub) takeStock() {
 	h.left = map[uint32]bool{}
 	for ; int(h.unused) < h.seg.Mailboxes() && h.seg.Mailbox(h.unused)[recCapacity].Load() != 0; h.unused++ {
 		m, err := h.handle(h.unused)
-		rec := h.seg.Mailbox(h.unused)
-		h.rings = append(h.rings, ringPlace{rec[recRing].Load(), rec[recCapacity].Load()})
+		h.rings = append(h.rings, placeIn(h.seg.Mailbox(h.unused)))
 		if err != nil {
 			continue // scribbled over: never used again
 		}
