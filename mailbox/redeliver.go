@@ -55,7 +55,7 @@ func (m *Mailbox) takeInHand(w handWord) (taken, shm.Frame) {
 	}
 	held, f := m.takeFrame(f)
 	if held != takenNothing {
-		m.hub.seg.DropBody(f) // of a reply that was not given
+		m.hub.pool.DropBody(f) // of a reply that was not given
 	}
 	return held, f
 }
@@ -86,9 +86,9 @@ func (m *Mailbox) message(f shm.Frame, hand handWord) Message {
 }
 
 // PutBack leaves a message whose handler crashed to the next receiver. It is false, and nothing is done, when there is no
-// redelivery or this attempt was the last.
+// redelivery, this attempt was the last, or the request was given up for a reply: then no word names it.
 func (m *Message) PutBack() bool {
-	if m.hand == 0 || m.hand.last() || !m.end() {
+	if m.hand == 0 || m.hand.last() || m.box.rec[recHand].Load() != uint64(m.hand) || !m.end() {
 		return false
 	}
 	m.dropBody()

@@ -291,6 +291,19 @@ func TestRequestOverwritten(t *testing.T) {
 	}
 }
 
+// A message whose request was given up is not put back: nobody would find it.
+func TestPutBackOverwritten(t *testing.T) {
+	w := newWorld(t, onHeap, smallOptions())
+	_, m, done := redelivering(t, w)
+	m.Overwrite()
+	if m.PutBack() {
+		t.Error("it was put back")
+	} else {
+		must(t, m.Fail(shm.Crashed, "why"))
+	}
+	want(t, "the caller", soon(t, "the end", done).err(), ErrCrashed)
+}
+
 // Who ends a message in another way lets go of it, and only of it.
 func TestLetGo(t *testing.T) {
 	for name, end := range map[string]struct {

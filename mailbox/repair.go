@@ -222,7 +222,7 @@ func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32
 	if w.Holder() == s.dead {
 		text = s.text
 	}
-	h.seg.DropBody(f)
+	h.pool.DropBody(f)
 	f.SetReply(uint32(copy(f.Payload(), text)), 0, 0)
 	for range ownerTries {
 		now := f.Owner()

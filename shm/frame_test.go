@@ -279,8 +279,8 @@ func TestDropBody(t *testing.T) {
 	f, b := get(t, p, 10), get(t, p, 2*spanSize)
 	f.SetHeader(&Header{})
 	f.Attach(b)
-	s.DropBody(f)
-	s.DropBody(f)
+	p.DropBody(f)
+	p.DropBody(f)
 	if _, ok := f.Body(); ok {
 		t.Error("the body is still there")
 	}

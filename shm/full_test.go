@@ -135,3 +135,88 @@ func TestTurnForFrames(t *testing.T) {
 		a.Put(f)
 	}
 }
+
+// Who leaves a frame to the process that has the turn is woken when that was used: what was left may be another frame than that which
+// was taken.
+func TestWhoLeftAFrameIsWoken(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := create(t, small())
+	owner, a, b := pool(t, s, s.ID(0)), pool(t, s, enter(t, s, "a")), pool(t, s, enter(t, s, "b"))
+	one := get(t, owner, 10)
+	spans := fill(t, owner, 60_000)
+	rest := fill(t, owner, 10)
+	owner.Put(one)
+	owner.Put(spans[0])
+	owner.Flush()
+	s.Want(a.self.Index())
+	s.Want(b.self.Index())
+	s.offer()
+	if w := s.header[hdrTurn].Load(); w != turnActive|uint64(a.self.Index()) {
+		t.Fatalf("the turn is %x, want that of %v", w, a.self)
+	}
+	l := s.Listen(b.self.Index())
+	l.Look()
+	s.Want(b.self.Index())
+	l.Look()
+	if _, err := b.Get(10); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("nothing is left to who has the turn: %v", err)
+	}
+	one = get(t, a, 10)
+	if !l.Look() {
+		t.Error("who left a frame is not told that the turn was used")
+	}
+	b.Put(get(t, b, 10))
+	for _, f := range append(append(rest, spans[1:]...), one) {
+		owner.Put(f)
+	}
+}
+
+// Who lets go of what it held for a moment wakes those who looked meanwhile, and found nothing.
+func TestWhatWasHeldForAMoment(t *testing.T) {
+	s := create(t, small())
+	p, id := pool(t, s, s.ID(0)), enter(t, s, "waiter")
+	l := s.Listen(id.Index())
+	for name, f := range map[string]func(){
+		"the first frame of a span": func() {
+			gen, _ := s.holdFirst(3, p.self)
+			s.dropFirst(3, gen)
+		},
+		"all frames of a span": func() {
+			f, _ := s.carve(0, p.self, region{0, s.geo.spans, false})
+			f.Set(MakeOwner(f.gen+1, 0, Free))
+			s.uncarve(p.self)
+		},
+		"a body": func() {
+			f := get(t, p, 10)
+			f.SetHeader(&Header{})
+			f.Attach(get(t, p, 2*spanSize))
+			l.Look()
+			s.Want(id.Index())
+			p.DropBody(f)
+			f.Set(MakeOwner(f.gen+1, 0, Free))
+		},
+	} {
+		l.Look()
+		s.Want(id.Index())
+		l.Look()
+		f()
+		if !l.Look() {
+			t.Errorf("%s was let go, and who waits is not told", name)
+		}
+		s.EndTurn()
+	}
+}
+
+// A sweep forgets who waits for a frame, since the dead one may be among them: nothing is left to it.
+func TestSweepForgetsWhoWaits(t *testing.T) {
+	s := create(t, small())
+	p, dead := pool(t, s, s.ID(0)), enter(t, s, "dead")
+	all := fill(t, p, 60_000)
+	s.Want(dead.Index())
+	s.EndTurn()
+	p.Put(all[0])
+	all[0] = get(t, p, 60_000)
+	for _, f := range all {
+		p.Put(f)
+	}
+}

@@ -53,7 +53,9 @@ func (p *Pool) get(n int, reserved bool) (Frame, error) {
 			s.uncarve(p.self)
 		}
 		if f, ok := p.take(class, n, region{0, s.reserve(), !reserved && s.leavesFrame(p.self)}); ok {
-			s.usedTurn(p.self)
+			if s.usedTurn(p.self) {
+				s.freed() // who left a frame may have left another one
+			}
 			return p.fitting(f, n)
 		}
 		if !reserved {
@@ -142,6 +144,7 @@ func (p *Pool) scan(class int, hint *int64, r region) (Frame, bool) {
 			}
 			if s.spans[span].Load() != want { // uncarved in between: what was taken is no frame any more
 				own.Store(uint64(MakeOwner(gen+1, 0, Free)))
+				s.freed() // who looked meanwhile could not carve the span
 				break
 			}
 			*hint = span - r.from
@@ -173,9 +176,7 @@ func (p *Pool) Put(f Frame) {
 		s.releaseRun(f.index, f.gen-1, u.value())
 	}
 	f.Set(MakeOwner(f.gen, 0, Free)) // step: frame.free
-	if s.Wanted() {                  // first the frame, then the look
-		s.offer()
-	}
+	s.freed()                        // first the frame, then the look
 }
 
 // keep puts a frame into the cache, if there is room.
@@ -213,8 +214,8 @@ func (p *Pool) Flush() {
 		c.kept = c.kept[:0]
 		c.Unlock()
 	}
-	if freed > 0 && p.seg.Wanted() {
-		p.seg.offer()
+	if freed > 0 {
+		p.seg.freed()
 	}
 }
 
@@ -257,10 +258,10 @@ func (s *Segment) releaseBody(f Frame, self ProcessID) {
 	if !ok {
 		return
 	}
-	f.head.body.Store(0)
 	if !b.Move(attachedTo(f.index, f.gen), b.Word(self, Held)) {
 		return
 	}
+	f.head.body.Store(0)
 	if u := spanUse(s.spans[b.index/framesPerSpan].Load()); u.kind() == spanRun {
 		s.releaseRun(b.index, b.gen-1, u.value())
 	}
@@ -289,5 +290,8 @@ func (s *Segment) generation(index uint32, w Owner) uint32 {
 	return w.Generation()
 }
 
-// DropBody frees the frame that is attached to f, which the caller holds.
-func (s *Segment) DropBody(f Frame) { s.releaseBody(f, s.ID(s.self)) }
+// DropBody frees the frame that is attached to f, which the pool's process holds.
+func (p *Pool) DropBody(f Frame) {
+	p.seg.releaseBody(f, p.self)
+	p.seg.freed()
+}

@@ -46,8 +46,12 @@ func (s *Segment) PassTurn(p ProcessID) {
 	}
 }
 
-// EndTurn ends the turn of whoever has it: for the sweep. It wakes nobody.
-func (s *Segment) EndTurn() { s.header[hdrTurn].And(turnBits) }
+// EndTurn ends the turn of whoever has it, and forgets who waits, since the dead one may be among them: for the sweep, which wakes
+// everybody afterwards. Who lives says again that it waits.
+func (s *Segment) EndTurn() {
+	s.header[hdrWanted].Store(0) // sync: wanted
+	s.header[hdrTurn].And(turnBits)
+}
 
 // giveTurn gives the turn to the next of the processes that wait, when nobody has it or it was not used in time.
 func (s *Segment) giveTurn(set uint64) {
@@ -66,6 +70,14 @@ func (s *Segment) Want(p uint32) {
 	bit := uint64(1) << (p % 64)
 	if s.header[hdrWanted].Or(bit)&bit == 0 { // sync: wanted
 		s.WakeAll()
+	}
+}
+
+// freed wakes those who wait for a frame, if there are any. It is called after a frame was let go: a waiter that looked before has said
+// that it waits before it looked.
+func (s *Segment) freed() {
+	if s.Wanted() {
+		s.offer()
 	}
 }
 

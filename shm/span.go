@@ -85,8 +85,10 @@ func (s *Segment) holdFirst(span int64, self ProcessID) (gen uint32, ok bool) {
 	return w.Generation(), true
 }
 
+// dropFirst gives frame 0 back. Who looked for memory while it was held found none here.
 func (s *Segment) dropFirst(span int64, gen uint32) {
 	s.owners[span*framesPerSpan].Store(uint64(MakeOwner(gen+1, 0, Free)))
+	s.freed()
 }
 
 // carve turns a free span into frames of a class and returns its frame 0, held.
@@ -141,9 +143,15 @@ func (s *Segment) uncarve(self ProcessID) (freed int) {
 	return freed
 }
 
-// holdAll takes all n frames of a span, or none.
+// holdAll takes all n frames of a span, or none. It looks at all of them before it takes the first: as long as one is in use nobody who
+// looks for a frame misses another, and nobody is woken for that.
 func (s *Segment) holdAll(span, n int64, self ProcessID) bool {
 	at := span * framesPerSpan
+	for i := range n {
+		if Owner(s.owners[at+i].Load()).State() != Free {
+			return false
+		}
+	}
 	for i := range n {
 		own := &s.owners[at+i]
 		w := Owner(own.Load())
@@ -155,11 +163,15 @@ func (s *Segment) holdAll(span, n int64, self ProcessID) bool {
 	return true
 }
 
+// dropAll gives the first n frames of a span back. Who looked for memory while they were held found none here.
 func (s *Segment) dropAll(span, n int64) {
 	at := span * framesPerSpan
 	for i := range n {
 		w := Owner(s.owners[at+i].Load())
 		s.owners[at+i].Store(uint64(MakeOwner(w.Generation()+1, 0, Free)))
+	}
+	if n > 0 {
+		s.freed()
 	}
 }
 
