@@ -100,29 +100,32 @@ func (r *Run) Wake(addr *word.Half) bool {
 	return true
 }
 
-// Lock waits until nobody holds m.
+// Lock waits until nobody holds m. Of several who waited the others find it held again.
 func (r *Run) Lock(m *word.Mutex) {
 	a := r.self()
-	r.mu.Lock()
-	holder := r.held[m]
-	r.mu.Unlock()
-	if a != nil && a.dead {
-		runtime.Goexit()
-	}
-	if a == nil || r.free {
-		if holder != nil && holder.dead {
-			r.Unlock(m)
-			m.Break() // it died with its process, which is being taken down
+	for {
+		r.mu.Lock()
+		holder := r.held[m]
+		if holder == nil && a != nil && !a.dead && !r.free {
+			r.held[m] = a
 		}
-		return
-	}
-	if holder != nil {
+		r.mu.Unlock()
+		if a != nil && a.dead {
+			runtime.Goexit()
+		}
+		if a == nil || r.free {
+			if holder != nil && holder.dead {
+				r.Unlock(m)
+				m.Break() // it died with its process, which is being taken down
+			}
+			return
+		}
+		if holder == nil {
+			return
+		}
 		a.op, a.addr, a.lock, a.parked = word.Load, nil, m, true
 		r.wait(a)
 	}
-	r.mu.Lock()
-	r.held[m] = a
-	r.mu.Unlock()
 }
 
 // Unlock says that nobody holds m.
