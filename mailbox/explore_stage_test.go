@@ -25,6 +25,10 @@ type play struct {
 	ended   map[shm.ProcessID]bool
 	mourned []*mourning
 	halted  bool
+	most    int               // attempts that the receiver with the most allows; 0 is without redelivery
+	least   int               // attempts that the receiver with the fewest allows; 0 is as many as any
+	closed  bool              // a mailbox was closed: calls in it end
+	dying   map[string]func() // what is noted of a process when it dies
 }
 
 // scenario says what happens on a stage.
@@ -39,11 +43,11 @@ const mostParties = 3
 
 // build makes the segment and the schedule's actors: the owner with its dead-letter mailbox, then those of the scenario.
 func (sc *scenario) build(r *explore.Run) {
-	p := &play{Run: r, hubs: map[string]*Hub{}, ledger: ledger{}, ended: map[shm.ProcessID]bool{}}
+	p := &play{Run: r, hubs: map[string]*Hub{}, ledger: ledger{}, ended: map[shm.ProcessID]bool{}, dying: map[string]func(){}}
 	spans := max(sc.spans, 2)
 	var err error
 	p.seg, err = shm.Create(shm.Options{
-		Heap: true, Processes: 1 + mostParties + 1, Mailboxes: 3, RingBytes: 256, MessageBytes: spans << 16, MaxMessage: spans << 15,
+		Heap: true, Processes: 1 + mostParties + 3, Mailboxes: 3, RingBytes: 256, MessageBytes: spans << 16, MaxMessage: spans << 15,
 	})
 	p.must(err)
 	p.Shared(&p.seg.Mailbox(0)[0])
@@ -95,6 +99,9 @@ func (p *play) enter(process string, id shm.ProcessID) *Hub {
 func (p *play) dies(process string, then func()) {
 	h := p.hubs[process]
 	p.Mortal(process, func() {
+		if note := p.dying[process]; note != nil {
+			note()
+		}
 		p.ended[h.self] = true
 		delete(p.hubs, process)
 		p.mourn("owner", process, h.self, then)
@@ -111,6 +118,9 @@ func (p *play) mourn(owner, process string, id shm.ProcessID, then func()) {
 	work := &mourning{process, id, then}
 	p.mourned = append(p.mourned, work)
 	p.Go(owner, owner+" sweeps "+process, func() {
+		for n, e := range p.ledger {
+			p.Note(fmt.Sprint(n, "due", e.due)) // the frame will not say it any more
+		}
 		if _, err := p.owner.Sweep(id, process+" was killed"); err != nil && !errors.Is(err, shm.ErrNotFound) {
 			p.Fail("sweep: %v", err)
 		}
@@ -174,13 +184,19 @@ func (p *play) open(process, name string) *Mailbox {
 
 // entry is what became of one message.
 type entry struct {
-	call     bool
-	state    string // "", then accepted, refused, replied, failed
-	why      error
-	begun    []shm.ProcessID // who handled it
-	done     int             // handlings that ended
-	letters  int
-	answered bool
+	call    bool
+	state   string // "", then accepted, refused, replied, failed
+	why     error
+	begun   []shm.ProcessID // who handled it
+	done    int             // handlings that ended
+	letters int
+	reason  shm.Reason // of the dead letter
+	tries   int        // as it says, or the handler that began last was told
+	most    int        // handlings that are allowed; 0 is one
+	crashed int        // handlings whose actor crashed
+	over    bool       // a handler has ended the message
+	due     int        // handlings after which it has to be handled again
+	frame   shm.Frame
 }
 
 // ledger is what became of each message, by its number.
@@ -345,7 +361,9 @@ func (p *play) check() error {
 		if !ok {
 			break
 		}
-		p.ledger.of(p.number(msg.Bytes())).letters++
+		e := p.ledger.of(p.number(msg.Bytes()))
+		e.letters++
+		e.reason, e.tries = msg.Header.Reason, int(msg.Header.Attempts)
 		msg.Release()
 	}
 	for n, e := range p.ledger {
@@ -388,11 +406,16 @@ func (p *play) kept(id shm.ProcessID) int {
 // audit checks what became of one message.
 func (p *play) audit(e *entry) error {
 	diedOver := slices.ContainsFunc(e.begun, func(id shm.ProcessID) bool { return p.ended[id] })
+	if e.most > 0 {
+		return p.auditAgain(e)
+	}
 	switch {
 	case len(e.begun) > 1:
 		return errors.New("handled twice")
 	case e.letters > 1:
 		return errors.New("two dead letters")
+	case p.most > 1 && e.letters > 0 && e.reason == shm.WorkerDied && !p.closed:
+		return errors.New("a dead letter for one death before it was begun")
 	case e.done == 1 && e.letters > 0:
 		return errors.New("handled and a dead letter")
 	case len(e.begun) == 1 && e.done == 0 && !diedOver:
