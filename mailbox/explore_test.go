@@ -5,6 +5,7 @@ package mailbox
 import (
 	"context"
 	"flag"
+	"fmt"
 	"testing"
 	"time"
 
@@ -13,8 +14,9 @@ import (
 
 var (
 	exploreOnly        = flag.String("explore.scenario", "", "explore only this scenario")
+	explorePlan        = flag.String("explore.plan", "", "short, ci or long: the bounds of each scenario; else those below")
 	explorePreemptions = flag.Int("explore.preemptions", 1, "preemptions in one schedule")
-	exploreDeaths      = flag.Int("explore.deaths", 2, "deaths in one schedule")
+	exploreDeaths      = flag.Int("explore.deaths", 1, "deaths in one schedule")
 	exploreTime        = flag.Duration("explore.time", 0, "stop each scenario after so long")
 	exploreSeed        = flag.Uint64("explore.seed", 0, "schedules by chance, from this seed on")
 	exploreReplay      = flag.String("explore.replay", "", "the path of a schedule to run again")
@@ -22,27 +24,72 @@ var (
 
 var background = context.Background()
 
+// exhaustively are the bounds within which some scenarios are explored to the end in each gate.
+var exhaustively = map[string]explore.Bounds{
+	"send":       {Preemptions: 1, Deaths: 2}, // one on each side
+	"start":      {Preemptions: 1, Deaths: 2},
+	"late reply": {Preemptions: 1, Deaths: 2},
+	"call":       {Preemptions: 1, Deaths: 1},
+	"bury":       {Preemptions: 1, Deaths: 1},
+	"late defer": {Preemptions: 1, Deaths: 1},
+}
+
+// plan lists the bounds within which a scenario is explored. What is cut off by time is not exhausted, and counted so.
+func plan(name string) []explore.Bounds {
+	switch *explorePlan {
+	case "short":
+		return []explore.Bounds{{Preemptions: 1, Deaths: 1, Time: 400 * time.Millisecond}}
+	case "none": // to list them
+		return nil
+	case "ci":
+		if b, ok := exhaustively[name]; ok {
+			return []explore.Bounds{b}
+		}
+		return nil
+	case "long":
+		return []explore.Bounds{
+			{Preemptions: 1, Deaths: 1, Time: 2 * *exploreTime},
+			{Preemptions: 2, Deaths: 2, Time: *exploreTime},
+			{Preemptions: 3, Deaths: 2, Time: *exploreTime / 2, Seed: max(1, *exploreSeed)},
+		}
+	}
+	return []explore.Bounds{{
+		Preemptions: *explorePreemptions, Deaths: *exploreDeaths, Time: *exploreTime, Seed: *exploreSeed,
+	}}
+}
+
 func TestExplore(t *testing.T) {
+	var sum explore.Result
+	plays, exhausted := 0, 0
 	for _, sc := range scenarios {
+		if *exploreOnly != "" && *exploreOnly != sc.name {
+			continue
+		}
 		t.Run(sc.name, func(t *testing.T) {
-			if *exploreOnly != "" && *exploreOnly != sc.name {
-				t.Skip("another scenario was chosen")
+			for _, bounds := range plan(sc.name) {
+				if *exploreReplay != "" {
+					report(t, explore.Replay(t, bounds, sc.build, *exploreReplay))
+					return
+				}
+				begun := time.Now()
+				res := explore.Explore(t, bounds, sc.build)
+				report(t, res)
+				t.Logf("%d preemptions, %d deaths, seed %d: %d schedules, %d pruned, %d states, %d accesses, exhausted: %v, %.1f s",
+					bounds.Preemptions, bounds.Deaths, bounds.Seed, res.Schedules, res.Pruned, res.States, res.Points, res.Complete,
+					time.Since(begun).Seconds())
+				sum.Schedules += res.Schedules + res.Pruned
+				sum.Points += res.Points
+				if plays++; res.Complete {
+					exhausted++
+				}
+				if *explorePlan == "ci" && !res.Complete {
+					t.Error("not exhausted")
+				}
 			}
-			bounds := explore.Bounds{
-				Preemptions: *explorePreemptions, Deaths: *exploreDeaths, Time: *exploreTime, Seed: *exploreSeed,
-			}
-			build := sc.build
-			if *exploreReplay != "" {
-				report(t, explore.Replay(t, bounds, build, *exploreReplay))
-				return
-			}
-			begun := time.Now()
-			res := explore.Explore(t, bounds, build)
-			report(t, res)
-			t.Logf("explored %q: %d schedules, %d pruned, %d states, %d accesses, complete %v, %.1f s", sc.name,
-				res.Schedules, res.Pruned, res.States, res.Points, res.Complete, time.Since(begun).Seconds())
 		})
 	}
+	fmt.Printf("explored: %d schedules of %d plays, %d explorations of %d exhausted, %d accesses\n",
+		sum.Schedules, len(scenarios), exhausted, plays, sum.Points)
 }
 
 // report fails the test with the schedule that went wrong.

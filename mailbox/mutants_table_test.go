@@ -140,7 +140,6 @@ var mutants = []mutant{
 	body.Set(attachedTo(f.index, f.gen))`, `
 	// still held`},
 		{"shm/pool.go", `if !ok || b.Owner() != attachedTo(f.index, f.gen) {`, `if !ok {`},
-		{"shm/pool.go", `b.Move(attachedTo(f.index, f.gen), b.Word(self, Held))`, `b.Move(b.Owner(), b.Word(self, Held))`},
 	}},
 	{"giving up does not see that the message is taken", "timeout after timeout", 1, 0, []edit{{"mailbox/call.go", `
 		case w.State() == shm.Deferred:`, `

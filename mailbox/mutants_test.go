@@ -4,13 +4,17 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/shmactor/shmactor/internal/testkit"
 )
 
 var (
@@ -30,7 +34,7 @@ type mutant struct {
 type edit struct{ file, old, text string }
 
 // everyMutant is how many variants there are to one that is tried in an ordinary run.
-const everyMutant = 8
+const everyMutant = 12
 
 // mutantLimit is how long the explorer may take for one variant.
 const mutantLimit = time.Minute
@@ -38,7 +42,10 @@ const mutantLimit = time.Minute
 // The explorer finds what is wrong with each known-bad variant of the protocol. The variants are compiled by way of an
 // overlay: no file of the tree changes.
 func TestMutants(t *testing.T) {
-	for i, m := range mutants {
+	testkit.NeedTagged(t)
+	caught := 0
+	defer func() { fmt.Printf("known-bad variants: %d caught\n", caught) }()
+	for i, m := range slices.Concat(mutants, moreMutants) {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			if *oneMutant != "" && *oneMutant != m.name {
 				t.SkipNow()
@@ -56,6 +63,7 @@ func TestMutants(t *testing.T) {
 			if err == nil || !strings.Contains(out, "-explore.replay") {
 				t.Fatalf("not caught in %v: %v\n%s", time.Since(begun), err, out[max(0, len(out)-2000):])
 			}
+			caught++
 			t.Logf("caught in %.2f s", time.Since(begun).Seconds())
 		})
 	}

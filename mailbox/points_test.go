@@ -29,6 +29,7 @@ const crashTests = "^(TestCrashAtEveryPoint|TestStoppedAtEveryPoint|TestTwoDeath
 // of their own.
 func TestCrashPoints(t *testing.T) {
 	needShared(t)
+	testkit.NeedTagged(t)
 	testkit.NoLeaks(t)
 	var args []string
 	if *pointsTable != "" {

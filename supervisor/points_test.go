@@ -14,6 +14,7 @@ import (
 // A worker is killed at the points that only a build for it has.
 func TestWorkerCrashPoints(t *testing.T) {
 	needWorkers(t)
+	testkit.NeedTagged(t)
 	testkit.NoLeaks(t)
 	out := testkit.RunTagged(t, points.Tag, "^TestWorkerCrashAtEveryPoint$")
 	line := regexp.MustCompile(`(?m)^worker crash points: .*$`).Find(out)

@@ -13,6 +13,17 @@ import (
 // taggedTime bounds the tests of another build.
 const taggedTime = time.Hour
 
+// taggedEnv, set to "off", says that the build with another tag was tested already: it is the same whatever this build has.
+const taggedEnv = "SHMACTOR_TEST_TAGGED"
+
+// NeedTagged skips the test if tests of another build are switched off.
+func NeedTagged(t testing.TB) {
+	t.Helper()
+	if os.Getenv(taggedEnv) == "off" {
+		t.Skip("tests of the build with crash points are switched off")
+	}
+}
+
 // RunTagged builds the tests of the package in the working directory with a build tag, runs those that match the pattern,
 // with the arguments, and returns their output; it fails the test if they fail. The binary is built without the race detector
 // also when this one has it: it is for tests of processes that share mapped memory, which the detector does not see, and a
