@@ -402,29 +402,13 @@ func (l *Life) take(t int32) bool {
 	on.endWaits()
 	if t == tokenHandling && on.settle() {
 		on.lent = true
-		if !on.call {
-			l.buryCopy(&on.message)
+		if on.call {
+			on.message.Lend(shm.Stopped)
+		} else {
+			on.message.BuryCopy(shm.Stopped)
 		}
-		on.message.Lend(shm.Stopped)
 	}
 	return true
-}
-
-// buryCopy makes a dead letter of a one-way message that is still being read. A value that went by reference is its
-// handler's, and not in the letter.
-func (l *Life) buryCopy(m *mailbox.Message) {
-	var b []byte
-	if m.Header.Value == 0 {
-		b, _ = m.Bytes()
-	}
-	d, err := l.sys.hub.DraftReserved(len(b))
-	if err != nil {
-		l.box.CountDead(shm.Stopped)
-		return
-	}
-	d.Header = m.Header
-	d.Header.Value, d.Header.Length = 0, uint32(copy(d.Frame.Payload(), b))
-	l.box.Bury(&d, shm.Stopped)
 }
 
 // postpone defers the call that is being handled: from now on the life answers for it, until somebody has.

@@ -40,8 +40,45 @@ func (m *Mailbox) Bury(d *Draft, why shm.Reason) {
 	m.hub.bury(d.Frame, why, m.index)
 }
 
-// CountDead counts a message of the mailbox that became no dead letter, since there was no memory for one.
-func (m *Mailbox) CountDead(why shm.Reason) { m.hub.countDead(why, m.index) }
+// BuryCopy is Lend for a one-way message: a copy of it becomes a dead letter, without the value that goes by reference, which is
+// its handler's. Until the message is lent the copy is a part of it, and from then on the letter: so there is one, wherever this
+// process dies. Without memory for a copy the message itself becomes the letter, when Return is called or this process is swept.
+func (m *Message) BuryCopy(why shm.Reason) {
+	h, f := m.hub, m.Frame
+	w := f.Word(h.self, shm.Taken)
+	if f.Owner() != w {
+		return
+	}
+	lent := f.Word(h.self, shm.Lent).Because(why)
+	b, copied := m.copy()
+	if copied {
+		f.Attach(b)
+		lent = lent.With(shm.Abandoned)
+	}
+	h.order.leaves(f)
+	f.Set(lent)
+	m.letGo() // its handler may still run
+	if copied {
+		b.Set(b.Word(h.self, shm.Settling).Because(why))
+		h.bury(b, why, m.Header.Mailbox)
+	}
+}
+
+// copy makes a copy of a one-way message.
+func (m *Message) copy() (b shm.Frame, ok bool) {
+	var from []byte
+	if m.Header.Value == 0 {
+		from, _ = m.Bytes()
+	}
+	d, err := m.hub.DraftReserved(len(from))
+	if err != nil {
+		return b, false
+	}
+	head := m.Header
+	head.Value, head.Length = 0, uint32(copy(d.Frame.Payload(), from))
+	d.Frame.SetHeader(&head)
+	return d.Frame, true
+}
 
 // countDead counts a dead letter, for the system and for the mailbox that the message was for.
 func (h *Hub) countDead(why shm.Reason, origin uint32) {
@@ -54,6 +91,11 @@ func (h *Hub) countDead(why shm.Reason, origin uint32) {
 // bury makes a frame that this process holds exclusively a dead letter.
 func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
 	h.countDead(why, origin)
+	letters := h.letters.Load()
+	if box, use := f.To(); letters != nil && box == letters.index && use == letters.incarnation {
+		h.drop(f) // it was for the dead letters themselves; an earlier use of that mailbox may have been anybody's
+		return
+	}
 	h.post(f, why, origin)
 }
 
@@ -62,7 +104,7 @@ func (h *Hub) bury(f shm.Frame, why shm.Reason, origin uint32) {
 // counted.
 func (h *Hub) post(f shm.Frame, why shm.Reason, origin uint32) {
 	letters := h.letters.Load()
-	if letters == nil || origin == letters.index {
+	if letters == nil {
 		h.drop(f)
 		return
 	}

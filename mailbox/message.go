@@ -7,7 +7,7 @@ import (
 )
 
 // Message is a message in this process's hands: one that a Receiver took, or a deferred call that was claimed. It ends in
-// exactly one of Answer, Reply, Fail, Defer, Release, Bury and PutBack; Lend and Return are for a handler that is given up. Its
+// exactly one of Answer, Reply, Fail, Defer, Release, Bury and PutBack; Lend, BuryCopy and Return are for a handler that is given up. Its
 // memory is another's from then on: a second end is refused and touches nothing.
 type Message struct {
 	hub    *Hub
@@ -278,6 +278,11 @@ func (m *Message) giveBack() {
 	for range ownerTries {
 		w := f.Owner()
 		if w.Generation() != f.Generation() || w.State() != shm.Lent || w.Holder() != h.self {
+			return
+		}
+		if !w.Has(shm.IsCall) && !w.Has(shm.Abandoned) {
+			f.Set(w.To(h.self, shm.Settling).Because(w.Reason())) // of one-way messages nobody else changes the word
+			h.bury(f, w.Reason(), m.Header.Mailbox)
 			return
 		}
 		if w.Has(shm.Abandoned) {

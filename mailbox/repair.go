@@ -157,12 +157,20 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 		return s.stepQueued(f, w, p) // the next life takes it again
 	case st == shm.Lent && seg.Alive(w.Holder()), st == shm.Taken && seg.Alive(w.Holder()):
 		return f.Move(w, w.With(shm.Abandoned)) // its caller is dead: its holder frees it; step: sweep.abandon
+	case st == shm.Lent && !w.Has(shm.IsCall) && unburied(f, w):
+		return s.stepTaken(f, w, p, call)
 	case st == shm.Lent && !noCaller:
 		return s.fail(f, w, p, call, 0)
 	case w.Has(shm.IsCall) && noCaller, st == shm.Held, st == shm.Replied, st == shm.Failed, st == shm.Lent:
 		return s.free(f, w)
 	}
 	return s.stepTaken(f, w, p, call)
+}
+
+// unburied reports whether a one-way message that was lent has not become a dead letter: no copy was made, or it still is a part.
+func unburied(f shm.Frame, w shm.Owner) bool {
+	_, attached := f.Body()
+	return attached || !w.Has(shm.Abandoned)
 }
 
 // stepQueued deals with what a dead process queued, or took and left in the ring or in hand. What lies there stays, and changes
@@ -199,7 +207,7 @@ func (s *sweep) stepQueued(f shm.Frame, w shm.Owner, caller shm.ProcessID) bool 
 // stepTaken ends a message whose handling process died.
 func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32) bool {
 	h := s.hub
-	if !f.Move(w, w.To(h.self, shm.Settling)) { // step: sweep.settle
+	if !f.Move(w, w.To(h.self, shm.Settling).Because(w.Reason())) { // step: sweep.settle
 		return false
 	}
 	if !w.Has(shm.IsCall) {
@@ -209,7 +217,11 @@ func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32
 			s.done.Buried++
 			return true
 		}
-		why := shm.WorkerDied
+		h.seg.DropBody(f) // a copy
+		why := w.Reason()
+		if why == shm.NoReason {
+			why = shm.WorkerDied
+		}
 		if hand := s.hand(f); hand != 0 {
 			why = hand.because(why)
 			f.SetAttempts(uint8(hand.attempts()))

@@ -54,6 +54,12 @@ func TestDurable(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "segment")
 	killedWhenQueued(t, "durable", path)
 	ctx := testkit.Deadline(t, patience)
+	wantQueues(ctx, t, path)
+}
+
+// wantQueues starts the system, wants what playDurable left, and closes it.
+func wantQueues(ctx context.Context, t *testing.T, path string) {
+	t.Helper()
 	sys, err := supervisor.Start(ctx, durable(path))
 	if err != nil {
 		t.Fatal(err)
@@ -100,4 +106,27 @@ func killedWhenQueued(t *testing.T, role, path string) {
 	}
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
+}
+
+// A start that fails for a reason of its own leaves a file that it took over, with the queues and the dead letters in it.
+func TestFailedStartLeavesTheQueues(t *testing.T) {
+	needWorkers(t)
+	testkit.NoLeaks(t)
+	path := filepath.Join(t.TempDir(), "segment")
+	killedWhenQueued(t, "durable", path)
+	ctx := testkit.Deadline(t, patience)
+	broken := supervisor.Actor("broken", argued.With(arg{Fail: "error"}))
+	for name, first := range map[string]supervisor.Child{
+		"an actor": broken, "in a group": supervisor.Group("g", broken),
+		"in a worker": supervisor.Worker("v", broken),
+	} {
+		spec := durable(path)
+		spec.Children = slices.Insert(spec.Children, 1, first)
+		_, err := supervisor.Start(ctx, spec)
+		wantError(t, err, nil, "no such luck")
+		if left, _ := filepath.Glob(path + "*"); !slices.Equal(left, []string{path, path + ".lock"}) {
+			t.Fatalf("%s: left behind: %v", name, left)
+		}
+	}
+	wantQueues(ctx, t, path)
 }

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -114,6 +115,9 @@ func (l *letterBox) take(rx *mailbox.Receiver, q *letterRequest) (list []DeadLet
 			}
 			d := l.letter(&m)
 			m.Release()
+			if strings.HasPrefix(d.Method, systemPrefix) {
+				continue // the runtime's own, cut off by the death of the program: nobody else sent it
+			}
 			l.next = &d
 		}
 		d := *l.next
@@ -187,8 +191,11 @@ func (l *letterBox) read(ctx context.Context, most, bytes int) ([]DeadLetter, er
 	}
 }
 
-func (l *letterBox) close() {
+// close ends the receiver. With leaves the letters stay where they are.
+func (l *letterBox) close(leaves bool) {
 	l.stop()
 	<-l.ended
-	l.box.Close(shm.SystemEnded)
+	if !leaves {
+		l.box.Close(shm.SystemEnded)
+	}
 }

@@ -42,6 +42,7 @@ type root struct {
 	opened   chan struct{} // closed when open has returned
 	distrust sync.Once
 	corrupt  atomic.Bool // the segment is not to be relied on
+	started  atomic.Bool // all children of the spec were ready
 
 	closing sync.Once
 	closed  error
@@ -52,7 +53,8 @@ var roots sync.Map // *actor.System -> *root
 
 // Start starts a system, and returns when all its children are ready. ctx bounds the start, not the system: that runs until its
 // Close, or until a supervisor gives up, which Done and Err of the System tell. When a child does not start, what was
-// started is stopped and the error says which and why; so is every error in the spec, before anything is started.
+// started is stopped and the error says which and why; so is every error in the spec, before anything is started. A file that was
+// taken over stays then, with what is queued in it.
 func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 	if err := spec.check(); err != nil {
 		return nil, err
@@ -89,6 +91,7 @@ func Start(ctx context.Context, spec Spec) (*actor.System, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("supervisor: system %q did not start: %w", spec.Name, err), r.close(err))
 	}
+	r.started.Store(true)
 	go r.watch()
 	return r.sys, nil
 }
@@ -236,15 +239,19 @@ func (r *root) closeBox(name string, box *mailbox.Mailbox) {
 	}
 	delete(r.boxes, name)
 	if r.ending || r.tree.stopping.Load() {
-		r.mourners.Go(func() { mourn(box) })
+		r.mourners.Go(func() { r.mourn(box) })
 		return
 	}
 	box.Close(shm.Stopped)
 }
 
 // mourn answers for an actor that ended with its system, until the rest has ended too: who calls it must not wait, since
-// others may wait for him.
-func mourn(box *mailbox.Mailbox) {
+// others may wait for him. Where the queues are left to the next start, all who wait here are told instead.
+func (r *root) mourn(box *mailbox.Mailbox) {
+	if r.leaves() {
+		r.hub.Close(actor.ErrSystemEnded)
+		return
+	}
 	rx := box.Receiver()
 	defer rx.Close()
 	for {
@@ -261,6 +268,10 @@ func mourn(box *mailbox.Mailbox) {
 		}
 	}
 }
+
+// leaves reports whether the system ends as if the program had died: it did not start, and its file was left by an owner that died.
+// The next start takes the file over, with the queues in it.
+func (r *root) leaves() bool { return r.seg.Recovered() && !r.started.Load() && !r.corrupt.Load() }
 
 // watch ends the system when its supervisor gives up.
 func (r *root) watch() {
@@ -310,12 +321,15 @@ func (r *root) closeOnce(why error) error {
 	if r.corrupt.Load() {
 		failed = append(failed, r.seg.SetAside())
 	}
-	r.seg.End()
+	leaves := r.leaves()
+	if !leaves {
+		r.seg.End()
+	}
 	if r.door != nil {
 		failed = append(failed, r.door.close())
 	}
 	if r.letters != nil {
-		r.letters.close()
+		r.letters.close(leaves)
 	}
 	r.hub.Close(err)
 	r.mu.Lock()

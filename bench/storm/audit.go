@@ -14,7 +14,7 @@ type summary struct {
 	parentKills int
 	violations  []string
 
-	clients, foreign                                  uint64
+	clients                                           uint64
 	kills, cradle, stops                              uint64
 	accepted, handled, failed, dead, refused, unknown uint64
 	lost                                              uint64
@@ -35,7 +35,7 @@ func (s *summary) violate(format string, args ...any) {
 // audit settles the accounts.
 func (s *summary) audit(l *ledger) {
 	s.kills, s.cradle, s.stops = l.counted(countKills)+l.counted(countClients), l.counted(countCradle), l.counted(countStops)
-	s.clients, s.foreign = l.counted(countClients), l.counted(countForeign)
+	s.clients = l.counted(countClients)
 	for c, what := range map[int]string{
 		countTorn: "payloads were torn", countOrder: "messages came before an earlier one of their sender",
 		countTwice: "messages began twice", countAlien: "dead letters name no message", countStuck: "senders were stuck",
@@ -144,7 +144,7 @@ func (s *summary) write(w io.Writer) {
 	}
 	_, _ = fmt.Fprintf(w, "SIGKILL to all callers told and all frames free: p50 %v, p99 %v, limit %v (%d kills)\n", p50, p99, settleLimit, len(s.Settled))
 	_, _ = fmt.Fprintf(w, "of the kills %d were of attached programs and %d of workers that had not joined yet\n", s.clients, s.cradle)
-	_, _ = fmt.Fprintf(w, "besides what was accepted: %d refused, %d unknown, %d dead letters dropped, %d of the system itself\n", s.refused, s.unknown, s.Dropped, s.foreign)
+	_, _ = fmt.Fprintf(w, "besides what was accepted: %d refused, %d unknown, %d dead letters dropped\n", s.refused, s.unknown, s.Dropped)
 	_, _ = fmt.Fprintf(w, "storm: for=%v kills=%d stops=%d parent_kills=%d accepted=%d handled=%d failed=%d dead=%d violations=%d\n",
 		s.lasted.Round(time.Second), s.kills, s.stops, s.parentKills, s.accepted, s.handled, s.failed, s.dead, len(s.violations))
 }

@@ -58,7 +58,6 @@ const (
 	countKills   // of workers
 	countCradle  // of these, of workers that had not joined yet
 	countClients // killed
-	countForeign // letters of the system itself
 	countStops
 	countLetters // taken out
 	countTorn    // messages that were not whole

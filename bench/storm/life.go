@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -279,10 +278,6 @@ var (
 
 func (l *life) enter(letter supervisor.DeadLetter) {
 	l.ledger.count(countLetters)
-	if strings.HasPrefix(letter.To, "$") { // a message of the system to itself, which the program was handling when it was killed
-		l.ledger.count(countForeign)
-		return
-	}
 	q, whole := unseal(letter.Payload)
 	if !whole || !l.ledger.known(q.ID) {
 		l.ledger.count(countAlien)
