@@ -217,7 +217,7 @@ func (s *sweep) stepTaken(f shm.Frame, w shm.Owner, p shm.ProcessID, call uint32
 			s.done.Buried++
 			return true
 		}
-		h.seg.DropBody(f) // a copy
+		h.pool.DropBody(f) // a copy
 		why := w.Reason()
 		if why == shm.NoReason {
 			why = shm.WorkerDied
