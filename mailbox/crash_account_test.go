@@ -41,10 +41,10 @@ func (c *crash) takeLetters() {
 }
 
 // check says what is wrong with what became of a message. Dead letters may be missing when the mailbox for them was full.
-func (f *fate) check(dropped bool) string {
+func (f *fate) check(dropped bool, most int) string {
 	switch {
-	case len(f.took) > 1:
-		return "handled twice"
+	case len(f.took) > most:
+		return "handled too often"
 	case f.letters > 1:
 		return "a dead letter twice"
 	case f.call && f.letters > 0:

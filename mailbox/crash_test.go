@@ -31,6 +31,7 @@ type crashScenario struct {
 	produces  bool // the survivor receives from the box; otherwise the actor does, and the survivor after it
 	processes int  // entries of the process table, if not the usual number
 	entering  bool // its points count from before it enters the segment
+	redelivers bool // what was begun may be handled once more
 	hoards    bool // it may hold all message memory: nobody else can send before it was swept
 	setup     func(c *crash)
 	ready     func(a *actor)
@@ -415,7 +416,7 @@ func (c *crash) settle() {
 	c.hub.CloseUnclaimed()
 	c.takeLetters()
 	for name, f := range c.fates {
-		if why := f.check(c.seg.DeadLetterCounts()[shm.DroppedLetters] > 0); why != "" {
+		if why := f.check(c.seg.DeadLetterCounts()[shm.DroppedLetters] > 0, c.mostTaken()); why != "" {
 			c.errorf("message %q: %s: %+v", name, why, *f)
 		}
 	}
@@ -432,6 +433,14 @@ func (c *crash) settle() {
 			c.errorf("%d frames are %v", n, st)
 		}
 	}
+}
+
+// mostTaken is how often a message may be handled.
+func (c *crash) mostTaken() int {
+	if c.scenario.redelivers {
+		return attempts
+	}
+	return 1
 }
 
 // listFile writes the list of points where actors find it.

@@ -21,7 +21,7 @@ const (
 )
 
 var crashScenarios = sync.OnceValue(func() []*crashScenario {
-	return slices.Concat(producers(), consumers(), observers(), crossings(), owners(), []*crashScenario{callerOfPair, calleeOfPair})
+	return slices.Concat(producers(), consumers(), observers(), crossings(), owners(), redeliveries(), turns(), []*crashScenario{callerOfPair, calleeOfPair})
 })
 
 // wasParked makes the survivor's receiver sleep before the actor begins.
