@@ -25,20 +25,20 @@ import (
 
 // crashScenario is what the actor does, and what the survivor does about it.
 type crashScenario struct {
-	name      string
-	capacity  int  // of the mailbox "box"; 8 if not set
-	owner     bool // the actor owns a segment in a file; otherwise it is a process beside the survivor
-	produces  bool // the survivor receives from the box; otherwise the actor does, and the survivor after it
-	processes int  // entries of the process table, if not the usual number
-	entering  bool // its points count from before it enters the segment
+	name       string
+	capacity   int  // of the mailbox "box"; 8 if not set
+	owner      bool // the actor owns a segment in a file; otherwise it is a process beside the survivor
+	produces   bool // the survivor receives from the box; otherwise the actor does, and the survivor after it
+	processes  int  // entries of the process table, if not the usual number
+	entering   bool // its points count from before it enters the segment
 	redelivers bool // what was begun may be handled once more
-	hoards    bool // it may hold all message memory: nobody else can send before it was swept
-	setup     func(c *crash)
-	ready     func(a *actor)
-	prepare   func(a *actor) // of an owner: what it finds, made by an owner before it that was killed
-	act       func(a *actor)
-	during    func(c *crash) // in the survivor, beside act; it returns early when the actor has come to its point
-	after     func(c *crash) // in the survivor, after the sweep
+	hoards     bool // it may hold all message memory: nobody else can send before it was swept
+	setup      func(c *crash)
+	ready      func(a *actor)
+	prepare    func(a *actor) // of an owner: what it finds, made by an owner before it that was killed
+	act        func(a *actor)
+	during     func(c *crash) // in the survivor, beside act; it returns early when the actor has come to its point
+	after      func(c *crash) // in the survivor, after the sweep
 }
 
 // target is where the actor stops: before it comes to a point for the n-th time. The zero target is nowhere.
