@@ -330,6 +330,15 @@ func endings() []*crashScenario {
 			act: bury,
 		},
 		{
+			name: "bury a copy", setup: queued(1, 0),
+			act: func(a *actor) {
+				m, name := a.take()
+				m.BuryCopy(shm.HandlerFailed)
+				m.Return()
+				a.say("buried %s", name)
+			},
+		},
+		{
 			name: "bury what was lent", setup: queued(1, 0),
 			act: func(a *actor) {
 				m, name := a.take()
