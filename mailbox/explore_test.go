@@ -26,9 +26,9 @@ var background = context.Background()
 
 // exhaustively are the bounds within which some scenarios are explored to the end in each gate.
 var exhaustively = map[string]explore.Bounds{
-	"send":       {Preemptions: 1, Deaths: 2}, // one on each side
+	"late reply": {Preemptions: 1, Deaths: 2}, // one on each side
 	"start":      {Preemptions: 1, Deaths: 2},
-	"late reply": {Preemptions: 1, Deaths: 2},
+	"send":       {Preemptions: 1, Deaths: 1},
 	"call":       {Preemptions: 1, Deaths: 1},
 	"bury":       {Preemptions: 1, Deaths: 1},
 	"late defer": {Preemptions: 1, Deaths: 1},
