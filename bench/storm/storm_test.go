@@ -37,6 +37,9 @@ var resultLine = regexp.MustCompile(`(?m)^storm: for=\w+ kills=([1-9]\d*) stops=
 // A short storm of each kind. It fails on any violation: the whole is in the package comment.
 func TestStorm(t *testing.T) {
 	needWorkers(t)
+	if raceEnabled {
+		t.Skip("processes with the race detector start too slowly for a storm")
+	}
 	long := "8s"
 	if testing.Short() {
 		long = "2s"
