@@ -3,7 +3,7 @@ package shm
 import "errors"
 
 // The audit is the check of a segment at work: what it looks for holds at every moment, so each finding says that somebody
-// scribbled over the segment. It costs about as much as a sweep, and a system makes it after every sweep.
+// scribbled over the segment. It costs about as much as a sweep, and a system makes it before every sweep.
 
 // auditFindings bounds what the error of an audit tells.
 const auditFindings = 4
