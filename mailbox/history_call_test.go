@@ -285,3 +285,23 @@ func TestMistakesOfCallsAreFound(t *testing.T) {
 		})
 	}
 }
+
+// What a killed client was at began after the last that it recorded, also after one that it gave up, which has no end.
+func TestOperationInDoubt(t *testing.T) {
+	a := &act{script: script{Client: others, Start: 10}}
+	ended := event{Outcome: cameOK, From: 20, To: 30}
+	givenUp := event{Outcome: cameUnknown, From: 40, To: never}
+	for _, tt := range []struct {
+		did  []event
+		from int64
+	}{
+		{nil, 10},
+		{[]event{ended}, 30},
+		{[]event{ended, givenUp}, 40},
+	} {
+		e := a.inDoubt(tt.did, doCall)
+		if e.From != tt.from || e.To != never || e.Value != a.value(len(tt.did)) {
+			t.Errorf("after %v: %v, want one from %d on", tt.did, e, tt.from)
+		}
+	}
+}

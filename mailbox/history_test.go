@@ -260,11 +260,15 @@ func (a *act) events() (all []event, whole bool) {
 	return all, ended.err() == nil
 }
 
-// inDoubt is the operation that a party was at when it was killed: it began after the last that is recorded.
+// inDoubt is the operation that a party was at when it was killed: it began after the last that is recorded. Of one that was given up
+// no end is recorded, only that it may have its effect at any time.
 func (a *act) inDoubt(did []event, what string) event {
 	e := event{Client: a.Client, What: what, Value: a.value(len(did)), Outcome: cameUnknown, From: a.Start, To: never}
 	if len(did) > 0 {
-		e.From = did[len(did)-1].To
+		last := did[len(did)-1]
+		if e.From = last.To; last.To == never {
+			e.From = last.From
+		}
 	}
 	return e
 }
