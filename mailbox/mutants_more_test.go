@@ -56,6 +56,11 @@ var moreMutants = []mutant{
 	{"the attempts that are left are not counted from the word", "attempts used up", 0, 0, []edit{{"mailbox/redeliver.go", `
 	n := m.hand.attempts() + 1`, `
 	n := 1`}}},
+	{"a turn that was used stays when somebody counts it meanwhile", "what a turn left", 2, 2, []edit{{"shm/pressure.go", `
+	for range 2 * turnLimit {
+		w`, `
+	for range 1 {
+		w`}}},
 	{"a turn that was used stays", "turn used", 1, 0, []edit{{"mailbox/room.go", `
 		m.hub.passTurn(m.index)
 		return`, `

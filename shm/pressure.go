@@ -33,10 +33,19 @@ func (s *Segment) refusedByTurn(p ProcessID) {
 	}
 }
 
-// usedTurn ends the turn of a process that has got a frame; it is false if it is another's.
+// usedTurn ends the turn of a process that has got a frame; it is false if it is another's. Others may count what it costs them
+// meanwhile, at most turnLimit times in one turn.
 func (s *Segment) usedTurn(p ProcessID) bool {
-	w := s.header[hdrTurn].Load()
-	return w&turnActive != 0 && w&turnBits == uint64(p.Index()%64) && s.header[hdrTurn].CompareAndSwap(w, w&turnBits)
+	for range 2 * turnLimit {
+		w := s.header[hdrTurn].Load()
+		if w&turnActive == 0 || w&turnBits != uint64(p.Index()%64) {
+			return false
+		}
+		if s.header[hdrTurn].CompareAndSwap(w, w&turnBits) {
+			return true
+		}
+	}
+	return false
 }
 
 // PassTurn gives back the turn of a process in which nobody waits for a frame, and wakes those who left one to it.

@@ -33,6 +33,7 @@ type actor struct {
 	ended   bool
 	dead    bool
 	private bool   // nobody else touches the word of its access
+	count   int    // accesses
 	history uint64 // hash of all that it has seen and done
 	notes   uint64 // hash of what it noted
 }

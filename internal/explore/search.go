@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -43,9 +42,18 @@ type decision struct {
 	options int
 	sign    uint64 // of what they were
 	taken   int
-	step    int    // at which it was made
+	where   moment // when it was made
 	what    string // was taken
 }
+
+// moment is a point of a schedule: who is there, or was the last that ran, and after how many of its own accesses. It is the same
+// however many accesses to words that nobody else touches others have made meanwhile.
+type moment struct {
+	actor string
+	count int
+}
+
+func (p moment) String() string { return fmt.Sprintf("%s@%d", p.actor, p.count) }
 
 // option is one way on.
 type option struct {
@@ -61,14 +69,14 @@ func (o option) String() string {
 	case o.kill != "":
 		return "!" + o.kill
 	}
-	return "."
+	return "="
 }
 
 // search is the state of an exploration between schedules.
 type search struct {
 	bounds Bounds
 	path   []decision
-	moves  map[int]string // of a schedule that is run again, by step; nil in a search
+	moves  map[string]string // of a schedule that is run again, by moment; nil in a search
 	chance *rand.Rand
 	seen   map[uint64][]budget
 	words  wordTable
@@ -250,8 +258,8 @@ func (s *search) touch(a *actor, op word.Op, place int) bool {
 // decide chooses how to go on, and does it. self is the actor that is at a point, nil when nobody runs. It returns who goes
 // on, nil if nobody does.
 func (r *Run) decide(self *actor) *actor {
-	if self == nil {
-		r.steps++
+	if self == nil && r.last != nil {
+		r.last.count++ // it was at its point already
 	}
 	options := r.options(self)
 	if len(options) == 0 {
@@ -349,15 +357,20 @@ func (r *Run) choose(self *actor, options []option) (i int, ok bool) {
 	for _, o := range options {
 		sign = mix(sign, hashString(o.String()))
 	}
+	var where moment
+	if r.last != nil {
+		where = moment{r.last.name, r.last.count}
+	}
 	if s.moves != nil {
-		return max(0, slices.IndexFunc(options, func(o option) bool { return o.String() == s.moves[r.steps] })), true
+		move := s.moves[where.String()]
+		return max(0, slices.IndexFunc(options, func(o option) bool { return o.String() == move })), true
 	}
 	n := r.depth
 	r.depth++
 	if n < len(s.path) && s.chance == nil {
 		d := &s.path[n]
-		if d.sign != sign || d.step != r.steps {
-			r.Fail("step %d is not the same when it is run again: something else than the choices decides", r.steps)
+		if d.sign != sign || d.where != where {
+			r.Fail("%v is not as %v was when it is run again: something else than the choices decides", where, d.where)
 			d.taken = 0
 		}
 		d.what = options[d.taken].String()
@@ -378,7 +391,7 @@ func (r *Run) choose(self *actor, options []option) (i int, ok bool) {
 		}
 		s.seen[key] = append(s.seen[key], left)
 	}
-	s.path = append(s.path, decision{len(options), sign, i, r.steps, options[i].String()})
+	s.path = append(s.path, decision{len(options), sign, i, where, options[i].String()})
 	return i, true
 }
 
@@ -418,30 +431,26 @@ func (r *Run) state(self *actor) uint64 {
 	return h
 }
 
-// formatPath writes the choices that were not the first option: at which step, and ">" the actor that goes on or "!" the
-// process that dies.
+// formatPath writes the choices that were not the first option: where, and ">" the actor that goes on, "!" the process that dies,
+// or "=" when nobody does either.
 func formatPath(path []decision) string {
 	var out []string
 	for _, d := range path {
 		if d.taken != 0 {
-			out = append(out, fmt.Sprintf("%d%s", d.step, d.what))
+			out = append(out, d.where.String()+d.what)
 		}
 	}
 	return strings.Join(out, " ")
 }
 
-func parsePath(text string) (map[int]string, error) {
-	moves := map[int]string{}
+func parsePath(text string) (map[string]string, error) {
+	moves := map[string]string{}
 	for _, part := range strings.Fields(text) {
-		at := strings.IndexAny(part, ">!.")
-		if at < 0 {
+		at := strings.IndexAny(part, ">!=")
+		if at < 0 || !strings.Contains(part[:at], "@") {
 			return nil, fmt.Errorf("the path %q: what is %q?", text, part)
 		}
-		step, err := strconv.Atoi(part[:at])
-		if err != nil {
-			return nil, fmt.Errorf("the path %q: %w", text, err)
-		}
-		moves[step] = part[at:]
+		moves[part[:at]] = part[at:]
 	}
 	return moves, nil
 }

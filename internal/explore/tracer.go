@@ -28,6 +28,7 @@ func (r *Run) Before(op word.Op, addr unsafe.Pointer) {
 	}
 	r.mu.Lock() // whom the last access woke comes here at once with who made it
 	r.steps++
+	a.count++
 	tooMany := r.steps > maxSteps
 	a.private = !r.search.touch(a, op, r.place(addr))
 	r.mu.Unlock()
