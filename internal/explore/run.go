@@ -32,7 +32,9 @@ type actor struct {
 	lock    *word.Mutex    // the mutex that it waits for
 	ended   bool
 	dead    bool
+	bit     uint64 // by which the search knows it
 	private bool   // nobody else touches the word of its access
+	meets   bool   // somebody who is there, or may come, does: another order would not be the same
 	count   int    // accesses
 	history uint64 // hash of all that it has seen and done
 	notes   uint64 // hash of what it noted
@@ -62,9 +64,10 @@ type Run struct {
 	after   []func()
 	held    map[*word.Mutex]*actor
 
-	depth       int // decisions made
-	preemptions int // left
-	deaths      int // left
+	depth       int    // decisions made
+	preemptions int    // left
+	deaths      int    // left
+	gone        uint64 // bits of the actors that have ended or died
 	memory      uint64
 	origin      uintptr
 	steps       int
@@ -81,8 +84,9 @@ const maxSteps = 20000
 func goroutineLabel() unsafe.Pointer
 
 func (r *Run) newActor(process, name string) *actor {
-	a := &actor{name: name, process: process, id: hashString(name), resume: make(chan struct{}, 1)}
-	r.actors = append(r.actors, a)
+	id := hashString(name)
+	a := &actor{name: name, process: process, id: id, bit: r.search.bit(id), resume: make(chan struct{}, 1)}
+	r.come(a)
 	before := r.self()
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("actor", name)))
 	a.label = goroutineLabel()
@@ -91,6 +95,22 @@ func (r *Run) newActor(process, name string) *actor {
 	r.mu.Unlock()
 	r.become(before)
 	return a
+}
+
+// come and leave keep account of who is gone for good. A name that is used again is never gone.
+func (r *Run) come(a *actor) {
+	for _, other := range r.actors {
+		if s := r.search; other.bit == a.bit && s.twice&a.bit == 0 {
+			s.twice, s.grown = s.twice|a.bit, true
+		}
+	}
+	r.actors = append(r.actors, a)
+}
+
+func (r *Run) leave(a *actor) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone |= a.bit &^ r.search.twice
 }
 
 // labels are set by the pointer that was read: the same labels made anew would have another.
@@ -129,6 +149,7 @@ func (r *Run) Go(process, name string, f func()) {
 		r.become(a)
 		defer func() {
 			a.ended = true
+			r.leave(a)
 			if p := recover(); p != nil && !a.dead {
 				r.Fail("%s panics: %v", name, p)
 			}
@@ -206,6 +227,7 @@ func (r *Run) Note(what string) {
 // Turn is a point of the scenario's own: somebody else may go on here.
 func (r *Run) Turn() {
 	if a := r.self(); a != nil && !r.free {
+		a.meets = true
 		r.point(a, word.Store, nil)
 	}
 }
@@ -254,6 +276,7 @@ func (r *Run) kill(process string) {
 			continue
 		}
 		a.dead = true
+		r.leave(a)
 		r.release(a)
 	}
 	synctest.Wait()

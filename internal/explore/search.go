@@ -5,6 +5,7 @@ package explore
 import (
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -79,23 +80,29 @@ type search struct {
 	moves  map[string]string // of a schedule that is run again, by moment; nil in a search
 	chance *rand.Rand
 	seen   map[uint64][]budget
+	names  map[uint64]uint64 // bit of each actor, by the hash of its name
+	twice  uint64            // of names that more than one actor has in a schedule
 	words  wordTable
-	grown  bool // a word turned out to be shared
+	grown  bool // somebody touched a word of whom that was not known when the search began
 	points int
 }
 
-// touched is who made what of a word.
+// touched says which actors touch a word, and which write to it.
 type touched struct {
-	by      uint64 // the actor, or how many
-	written bool
-	shared  bool // by more than one, as far as was known when the search began
-	will    bool // so it will be in the next search
+	all, writers           uint64 // known when the search began
+	allSoFar, writersSoFar uint64
 }
 
-const (
-	nobody = 0
-	many   = 1
-)
+// shared reports whether more than one actor touches the word, and one changes it.
+func (w *touched) shared() bool { return w.writers != 0 && w.all&(w.all-1) != 0 }
+
+// against are the actors with whose accesses one of this kind does not commute, beside who makes it.
+func (w *touched) against(op word.Op) uint64 {
+	if op == word.Load {
+		return w.writers
+	}
+	return w.all
+}
 
 // wordTable is what is known of each word, by its address.
 type wordTable struct {
@@ -120,37 +127,67 @@ func (t *wordTable) at(place int) *touched {
 	return &t.last[n%pageWords]
 }
 
+// bit is one bit for each name of an actor; those that come very late share one.
+func (s *search) bit(name uint64) uint64 {
+	b, ok := s.names[name]
+	if !ok {
+		b = 1 << min(len(s.names), 63)
+		s.names[name] = b
+	}
+	return b
+}
+
 // Explore runs a scenario under all schedules within the bounds. build makes one schedule: the shared memory, alike each time,
 // and the actors.
 func Explore(t *testing.T, b Bounds, build func(r *Run)) Result {
-	s := &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}}
+	s := newSearch(b, nil)
 	var res Result
 	end := time.Now().Add(b.Time)
 	done := func() bool {
 		return b.Schedules > 0 && res.Schedules+res.Pruned >= b.Schedules || b.Time > 0 && time.Now().After(end)
 	}
 	if b.Seed != 0 {
-		return s.wander(t, build, res, done)
+		return s.sum(s.wander(t, build, &res, b.Seed, done))
 	}
-	// Only words that more than one actor touches are worth a choice. Which those are shows on the way: when another one
-	// turned up, all begins again.
+	// Where an access commutes with all that others may do, nobody else need go on in front of it. Who touches which word shows on
+	// the way: some schedules by chance tell most of it, and when there turns out to be more, all begins again.
+	before := res
+	if s.wander(t, build, &res, 1, func() bool { return res.Schedules >= scouts || done() }); res.Wrong != nil {
+		return s.sum(&res)
+	}
+	res, s.chance = before, nil
 	for s.grown = true; s.grown; {
 		s.begin()
-		for more := true; more; more = s.next() {
+		for n, until := 0, math.MaxInt; n < until; n++ {
 			if done() {
-				return s.sum(res)
+				return s.sum(&res)
 			}
-			if r := s.run(t, build, nil); r.wrong != nil {
-				return s.explain(t, build, res, r)
-			} else if r.pruned {
+			r := s.run(t, build, nil)
+			if r.wrong != nil {
+				return s.sum(s.explain(t, build, &res, r))
+			}
+			if r.pruned {
 				res.Pruned++
 			} else {
 				res.Schedules++
 			}
+			if s.grown && until == math.MaxInt {
+				until = 2 * n // there may be more to learn not far from here
+			}
+			if !s.next() {
+				break
+			}
 		}
 	}
 	res.Complete = true
-	return s.sum(res)
+	return s.sum(&res)
+}
+
+// scouts is how many schedules by chance come before a search.
+const scouts = 200
+
+func newSearch(b Bounds, moves map[string]string) *search {
+	return &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}, names: map[uint64]uint64{}, twice: 1 << 63, moves: moves}
 }
 
 // begin begins the search with what is known of the words.
@@ -158,14 +195,14 @@ func (s *search) begin() {
 	s.grown, s.path, s.seen = false, nil, map[uint64][]budget{}
 	for _, page := range s.words.pages {
 		for i := range page {
-			page[i].shared = page[i].will
+			page[i].all, page[i].writers = page[i].allSoFar, page[i].writersSoFar
 		}
 	}
 }
 
 // wander runs schedules by chance; each can be run again from its own seed.
-func (s *search) wander(t *testing.T, build func(r *Run), res Result, done func() bool) Result {
-	for seed := s.bounds.Seed; !done(); seed++ {
+func (s *search) wander(t *testing.T, build func(r *Run), res *Result, seed uint64, done func() bool) *Result {
+	for ; !done(); seed++ {
 		s.path = s.path[:0]
 		s.chance = rand.New(rand.NewPCG(seed, 0))
 		if r := s.run(t, build, nil); r.wrong != nil {
@@ -173,7 +210,7 @@ func (s *search) wander(t *testing.T, build func(r *Run), res Result, done func(
 		}
 		res.Schedules++
 	}
-	return s.sum(res)
+	return res
 }
 
 // Replay runs the one schedule that a path names, and returns its trace.
@@ -182,28 +219,27 @@ func Replay(t *testing.T, b Bounds, build func(r *Run), path string) Result {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}, moves: moves}
-	return s.again(t, build, Result{Path: path})
+	s := newSearch(b, moves)
+	return *s.again(t, build, &Result{Path: path})
 }
 
-func (s *search) sum(res Result) Result {
+func (s *search) sum(res *Result) Result {
 	res.States, res.Points = len(s.seen), s.points
-	return res
+	return *res
 }
 
 // explain runs the schedule that went wrong once more and keeps its trace.
-func (s *search) explain(t *testing.T, build func(r *Run), res Result, bad *Run) Result {
+func (s *search) explain(t *testing.T, build func(r *Run), res *Result, bad *Run) *Result {
 	res.Path = formatPath(s.path)
 	s.moves, _ = parsePath(res.Path)
-	res = s.again(t, build, res)
-	if res.Wrong == nil {
+	if s.again(t, build, res); res.Wrong == nil {
 		res.Wrong = fmt.Errorf("%w; the same schedule ended well when it was run again", bad.wrong)
 	}
-	return s.sum(res)
+	return res
 }
 
 // again runs the schedule of s.moves.
-func (s *search) again(t *testing.T, build func(r *Run), res Result) Result {
+func (s *search) again(t *testing.T, build func(r *Run), res *Result) *Result {
 	r := s.run(t, build, func(format string, args ...any) { res.Trace = append(res.Trace, fmt.Sprintf(format, args...)) })
 	res.Wrong = r.wrong
 	return res
@@ -233,26 +269,22 @@ func (s *search) next() bool {
 	return false
 }
 
-// touch notes an access, and reports whether others touch the word as well.
-func (s *search) touch(a *actor, op word.Op, place int) bool {
+// touch notes an access. It reports whether the word is shared, and with the accesses of which actors this one does not commute. By
+// chance, and when a schedule is run again, every word is, and does not with any.
+func (s *search) touch(a *actor, op word.Op, place int) (shared bool, against uint64) {
 	s.points++
 	w := s.words.at(place)
-	if w.by == nobody {
-		w.by, w.written = a.id, op != word.Load
-		return s.moves != nil
+	if w.allSoFar&a.bit == 0 || op != word.Load && w.writersSoFar&a.bit == 0 {
+		w.allSoFar |= a.bit
+		if op != word.Load {
+			w.writersSoFar |= a.bit
+		}
+		s.grown = s.grown || w.allSoFar&(w.allSoFar-1) != 0 && w.writersSoFar != 0
 	}
-	if w.will || s.moves != nil {
-		return w.shared || s.moves != nil
+	if s.moves != nil || s.chance != nil {
+		return true, ^uint64(0)
 	}
-	w.written = w.written || op != word.Load
-	if w.by != a.id {
-		w.by = many
-	}
-	if w.by == many && w.written {
-		w.will, s.grown = true, true
-		w.shared = s.chance != nil // by chance there is nothing to begin again
-	}
-	return w.shared
+	return w.shared(), w.against(op) &^ a.bit
 }
 
 // decide chooses how to go on, and does it. self is the actor that is at a point, nil when nobody runs. It returns who goes
@@ -311,7 +343,7 @@ func (r *Run) options(self *actor) (list []option) {
 		}
 		if self == nil {
 			list = append(list, option{run: a})
-		} else if r.preemptions > 0 {
+		} else if r.preemptions > 0 && self.meets {
 			list = append(list, option{run: a, cost: 1})
 		}
 	}

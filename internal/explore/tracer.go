@@ -30,12 +30,13 @@ func (r *Run) Before(op word.Op, addr unsafe.Pointer) {
 	r.steps++
 	a.count++
 	tooMany := r.steps > maxSteps
-	a.private = !r.search.touch(a, op, r.place(addr))
+	shared, against := r.search.touch(a, op, r.place(addr))
+	a.private, a.meets = !shared, against&^r.gone != 0
 	r.mu.Unlock()
 	if tooMany {
 		r.Fail("%s goes on for ever", a.name)
 	}
-	if a != r.current || !a.private || r.over {
+	if a != r.current || a.meets || shared && op != word.Load && r.deaths > 0 || r.over {
 		r.point(a, op, addr)
 	}
 }
@@ -101,9 +102,16 @@ func (r *Run) Wake(addr *word.Half) bool {
 	return true
 }
 
-// Lock waits until nobody holds m. Of several who waited the others find it held again.
+// Lock waits until nobody holds m. Of several who waited the others find it held again. It is a point, for it stands for what the
+// actors of one process share beside the words.
 func (r *Run) Lock(m *word.Mutex) {
 	a := r.self()
+	if a != nil && !a.dead && !r.free && !r.alone(a) {
+		a.count++
+		a.meets = true
+		a.history = mix(a.history, callers()) // which lock it is, and so which way it came
+		r.point(a, word.Load, nil)
+	}
 	for {
 		r.mu.Lock()
 		holder := r.held[m]
@@ -162,6 +170,15 @@ func site() string {
 			return strings.Join(names, " < ")
 		}
 	}
+}
+
+// callers is a hash of where the caller's caller was called from.
+func callers() (h uint64) {
+	var pcs [5]uintptr
+	for _, pc := range pcs[:runtime.Callers(3, pcs[:])] {
+		h = mix(h, uint64(pc))
+	}
+	return h
 }
 
 // mix combines two hashes, by the finalizer of SplitMix64 (Steele, Lea and Flood, 2014).
