@@ -184,6 +184,22 @@ func TestWildWorkerOnFile(t *testing.T) {
 	}
 }
 
+// damage writes noise over a file, but for its header: who it is for is not in doubt.
+func damage(t *testing.T, path string) {
+	t.Helper()
+	const header = 4096
+	f := must[*os.File](t)(os.OpenFile(path, os.O_RDWR, 0))
+	noise := make([]byte, must[os.FileInfo](t)(f.Stat()).Size()-header)
+	rng := rand.New(rand.NewPCG(7, 9))
+	for i := range noise {
+		noise[i] = byte(rng.Uint32())
+	}
+	must[int](t)(f.WriteAt(noise, header))
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A file that is damaged while no program runs is found out by the next one, which keeps it under another name; the one after that
 // has a fresh one.
 func TestDamagedFile(t *testing.T) {
@@ -191,19 +207,7 @@ func TestDamagedFile(t *testing.T) {
 	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "segment")
 	killedWhenQueued(t, "durable", path)
-	f := must[*os.File](t)(os.OpenFile(path, os.O_RDWR, 0))
-	const header = 4096 // as it was: who it is for is not in doubt
-	noise := make([]byte, must[os.FileInfo](t)(f.Stat()).Size()-header)
-	rng := rand.New(rand.NewPCG(7, 9))
-	for i := range noise {
-		noise[i] = byte(rng.Uint32())
-	}
-	if _, err := f.WriteAt(noise, header); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	damage(t, path)
 	ctx := testkit.Deadline(t, patience)
 	_, err := supervisor.Start(ctx, durable(path))
 	wantError(t, err, actor.ErrCorrupt, path)

@@ -258,17 +258,13 @@ func (d *decision) again(k *kid, ev event) {
 	if ev.exit != exitFailed && d.now.Sub(k.since) >= max(healthy, 2*k.delay) {
 		k.fails = 0
 	}
-	if l.Restarts >= 0 {
-		cut := d.now.Add(-l.Period)
-		d.plan.recent = slices.DeleteFunc(d.plan.recent, func(t time.Time) bool { return t.Before(cut) })
-		d.plan.recent = append(d.plan.recent, d.now)
-		if len(d.plan.recent) > l.Restarts {
-			id := k.id
-			d.rest(k)
-			d.stop(fmt.Errorf("%d restarts in %v, more than %d are too many; the last: child %q: %w",
-				len(d.plan.recent), l.Period, l.Restarts, id, orUnknown(ev.err)), false)
-			return
-		}
+	var tooMany bool
+	if d.plan.recent, tooMany = l.count(d.plan.recent, d.now); tooMany {
+		id := k.id
+		d.rest(k)
+		d.stop(fmt.Errorf("%d restarts in %v, more than %d are too many; the last: child %q: %w",
+			len(d.plan.recent), l.Period, l.Restarts, id, orUnknown(ev.err)), false)
+		return
 	}
 	k.delay = l.wait(k.fails, d.jitter)
 	k.fails++
@@ -285,6 +281,16 @@ func orUnknown(err error) error {
 		return errors.New("it ended by itself")
 	}
 	return err
+}
+
+// count adds a restart to those within the period before it, and reports whether it is one too many.
+func (l Limits) count(recent []time.Time, now time.Time) (in []time.Time, tooMany bool) {
+	if l.Restarts < 0 {
+		return nil, false
+	}
+	cut := now.Add(-l.Period)
+	in = append(slices.DeleteFunc(recent, func(t time.Time) bool { return t.Before(cut) }), now)
+	return in, len(in) > l.Restarts
 }
 
 // wait is the delay before the restart number fails+1 since the child was healthy.

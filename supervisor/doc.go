@@ -15,5 +15,7 @@
 // A worker is the same binary, executed again. Its actors are supervised inside it; it is supervised as a process. When it
 // dies, the calls that it was handling fail at once, what is queued waits for its next life.
 //
+// Run is Start, a part of the program's own, and Close; it goes on with a fresh segment when a process has scribbled over the old one.
+//
 // Package initialisation runs in workers too, since it runs before main.
 package supervisor

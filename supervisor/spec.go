@@ -26,7 +26,7 @@ type Spec struct {
 	Limits Limits
 	// Segment sizes the shared memory; see its formula. Its Name is not used. When a process went wild and wrote into it what
 	// nobody writes, the system ends: everybody who waits, and Err of the System, get an error that wraps ErrCorrupt, the workers
-	// are killed, and a file is kept as PATH.N.old. The program goes on, and may start the system again.
+	// are killed, and a file is kept as PATH.N.old. The program goes on, and may start the system again, as Run does.
 	Segment shm.Options
 	// DeadLetters is how many dead letters are kept. Default 1,024, at most MaxDeadLettersKept.
 	DeadLetters int
