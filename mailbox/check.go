@@ -13,6 +13,7 @@ func Check(seg *shm.Segment) (shm.Census, error) {
 	census, err := seg.Check()
 	c := ringCheck{hub: &Hub{seg: seg}, named: map[uint32]string{}, wrong: []error{err}}
 	c.hub.eachMailbox(c.ring)
+	c.memory()
 	seg.EachFrame(func(f shm.Frame, w shm.Owner) {
 		if w.State() == shm.Queued && c.named[f.Index()] == "" {
 			c.add("frame %d is %v, and in no ring", f.Index(), w)
@@ -31,6 +32,17 @@ func (c *ringCheck) add(format string, args ...any) {
 	const most = 50
 	if len(c.wrong) < most {
 		c.wrong = append(c.wrong, fmt.Errorf("%w: "+format, append([]any{shm.ErrCorrupt}, args...)...))
+	}
+}
+
+// memory checks that all ring memory that was handed out is some mailbox's.
+func (c *ringCheck) memory() {
+	var words uint64
+	for i := range uint32(c.hub.seg.Mailboxes()) {
+		words += placeIn(c.hub.seg.Mailbox(i)).size
+	}
+	if used, _ := c.hub.seg.RingBytes(); uint64(used) != words*8 {
+		c.add("%d bytes of ring memory are handed out, and mailboxes have %d", used, words*8)
 	}
 }
 

@@ -11,9 +11,12 @@ func (h *Hub) takeStock() {
 		return
 	}
 	h.left = map[uint32]bool{}
+	var end uint64 // of the ring memory that has a mailbox
 	for ; int(h.unused) < h.seg.Mailboxes() && h.seg.Mailbox(h.unused)[recCapacity].Load() != 0; h.unused++ {
 		m, err := h.handle(h.unused)
-		h.rings = append(h.rings, placeIn(h.seg.Mailbox(h.unused)))
+		place := placeIn(h.seg.Mailbox(h.unused))
+		h.rings = append(h.rings, place)
+		end = max(end, place.at+place.size)
 		if err != nil {
 			continue // scribbled over: never used again
 		}
@@ -28,6 +31,7 @@ func (h *Hub) takeStock() {
 			h.cutOff = append(h.cutOff, m) // nobody uses it before Recover has settled what is in it
 		}
 	}
+	h.seg.KeepRings(end)
 }
 
 // sealed reports whether the ring of a closed mailbox is empty and its hints are right.

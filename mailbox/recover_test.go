@@ -211,6 +211,12 @@ func TestRecoverHalfClosed(t *testing.T) {
 // An owner may die while it makes a mailbox.
 func TestRecoverHalfMade(t *testing.T) {
 	for name, step := range map[string]func(l *left, m *Mailbox){
+		"a ring": func(l *left, m *Mailbox) { _, err := l.seg.NewRing(32); must(l.t, err) },
+		"a place": func(l *left, m *Mailbox) {
+			at, err := l.seg.NewRing(32)
+			must(l.t, err)
+			l.seg.Mailbox(m.index + 1)[recRing].Store(at)
+		},
 		"reset":  func(l *left, m *Mailbox) { m.reset(0) },
 		"named":  func(l *left, m *Mailbox) { m.reset(0); must(l.t, l.seg.Insert("half", m.index)) },
 		"closed": func(l *left, m *Mailbox) { must(l.t, l.seg.Insert("half", m.index)) },

@@ -379,6 +379,15 @@ func (s *Segment) NewRing(n uint64) (at uint64, err error) {
 	return at, nil
 }
 
+// KeepRings says up to where ring memory is in use, after an owner that died: what it had handed out behind that, and nobody had got
+// yet, is free. Only the owner calls it, before anything else of rings.
+func (s *Segment) KeepRings(end uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ringsUsed = min(end, s.ringsUsed)
+	s.header[hdrRingsUsed].Store(s.ringsUsed)
+}
+
 // Count adds one to the counter of dead letters with reason r.
 func (s *Segment) Count(r Reason) { s.header[hdrCounters+int(r&(deadReasons-1))].Add(1) }
 
