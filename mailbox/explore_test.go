@@ -24,14 +24,26 @@ var (
 
 var background = context.Background()
 
-// exhaustively are the bounds within which some scenarios are explored to the end in each gate.
+// exhaustively are the bounds within which some scenarios are explored to the end in each gate. Two deaths are one on each side.
 var exhaustively = map[string]explore.Bounds{
-	"late reply": {Preemptions: 1, Deaths: 2}, // one on each side
-	"start":      {Preemptions: 1, Deaths: 2},
-	"send":       {Preemptions: 1, Deaths: 1},
-	"call":       {Preemptions: 1, Deaths: 1},
-	"bury":       {Preemptions: 1, Deaths: 1},
-	"late defer": {Preemptions: 1, Deaths: 1},
+	"send":                  {Preemptions: 1, Deaths: 2},
+	"late reply":            {Preemptions: 1, Deaths: 2},
+	"start":                 {Preemptions: 1, Deaths: 2},
+	"move":                  {Preemptions: 2, Deaths: 2},
+	"call":                  {Preemptions: 1, Deaths: 1},
+	"timeout after timeout": {Preemptions: 1, Deaths: 1},
+	"timeout and full":      {Preemptions: 1, Deaths: 1},
+	"room for one":          {Preemptions: 1, Deaths: 1},
+	"frames":                {Preemptions: 1, Deaths: 1},
+	"kept frames":           {Preemptions: 1, Deaths: 1},
+	"close":                 {Preemptions: 1, Deaths: 1},
+	"used again":            {Preemptions: 1, Deaths: 1},
+	"fence":                 {Preemptions: 1, Deaths: 1},
+	"drain":                 {Preemptions: 1, Deaths: 1},
+	"late defer":            {Preemptions: 1, Deaths: 1},
+	"stale token":           {Preemptions: 1, Deaths: 1},
+	"bury":                  {Preemptions: 1, Deaths: 1},
+	"again at once":         {Preemptions: 1, Deaths: 1},
 }
 
 // plan lists the bounds within which a scenario is explored. What is cut off by time is not exhausted, and counted so.
