@@ -56,10 +56,10 @@ func (m *Message) BuryCopy(why shm.Reason) {
 		lent = lent.With(shm.Abandoned)
 	}
 	h.order.leaves(f)
-	f.Set(lent)
+	f.Set(lent) // step: copy.lend
 	m.letGo() // its handler may still run
 	if copied {
-		b.Set(b.Word(h.self, shm.Settling).Because(why))
+		b.Set(b.Word(h.self, shm.Settling).Because(why)) // step: copy.settling
 		h.bury(b, why, m.Header.Mailbox)
 	}
 }
@@ -82,7 +82,7 @@ func (m *Message) copy() (b shm.Frame, ok bool) {
 
 // countDead counts a dead letter, for the system and for the mailbox that the message was for.
 func (h *Hub) countDead(why shm.Reason, origin uint32) {
-	h.seg.Count(why)
+	h.seg.Count(why) // step: letter.count
 	if rec := h.seg.Mailbox(origin); rec != nil {
 		rec[recDead].Add(1)
 	}

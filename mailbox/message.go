@@ -220,7 +220,7 @@ func (m *Message) Release() {
 		return
 	}
 	m.dropBody()
-	if m.Frame.Move(m.Frame.Word(m.hub.self, shm.Taken), m.Frame.Word(m.hub.self, shm.Held)) {
+	if m.Frame.Move(m.Frame.Word(m.hub.self, shm.Taken), m.Frame.Word(m.hub.self, shm.Held)) { // step: message.release
 		m.hub.drop(m.Frame)
 		m.letGo()
 		return
@@ -276,12 +276,12 @@ func (m *Message) Return() {
 func (m *Message) giveBack() {
 	h, f := m.hub, m.Frame
 	for range ownerTries {
-		w := f.Owner()
+		w := f.Owner() // step: lend.look
 		if w.Generation() != f.Generation() || w.State() != shm.Lent || w.Holder() != h.self {
 			return
 		}
 		if !w.Has(shm.IsCall) && !w.Has(shm.Abandoned) {
-			f.Set(w.To(h.self, shm.Settling).Because(w.Reason())) // of one-way messages nobody else changes the word
+			f.Set(w.To(h.self, shm.Settling).Because(w.Reason())) // of one-way messages nobody else changes the word; step: lend.settling
 			h.bury(f, w.Reason(), m.Header.Mailbox)
 			return
 		}

@@ -169,7 +169,7 @@ func (s *sweep) step(f shm.Frame, w shm.Owner) bool {
 
 // unburied reports whether a one-way message that was lent has not become a dead letter: no copy was made, or it still is a part.
 func unburied(f shm.Frame, w shm.Owner) bool {
-	_, attached := f.Body()
+	_, attached := f.Body() // step: copy.attached
 	return attached || !w.Has(shm.Abandoned)
 }
 

@@ -188,7 +188,7 @@ func (f Frame) SetTo(mailbox, incarnation uint32) {
 // SetLetter makes the message a dead letter: why, and whose it was. The reason comes last: it says that the rest is there.
 func (f Frame) SetLetter(why Reason, origin uint32) {
 	f.head.origin = origin + 1
-	f.head.reason = why
+	f.head.reason = why // step: letter.reason
 }
 
 // SetAttempts writes how often the message's handler was begun.

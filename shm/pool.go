@@ -127,7 +127,7 @@ func (p *Pool) scan(class int, hint *int64, r region) (Frame, bool) {
 		for k := range n {
 			index := span*framesPerSpan + k
 			own := &s.owners[index]
-			w := Owner(own.Load())
+			w := Owner(own.Load()) // step: frame.look
 			if w.State() != Free && !s.staleBody(w) {
 				continue
 			}
@@ -232,7 +232,7 @@ func (p *Pool) Kept() (n int) {
 
 // Attach makes body, which the caller holds, a part of f, which it holds too: the larger reply to f's request.
 func (f Frame) Attach(body Frame) {
-	body.head.detached.Store(uint64(body.gen + 1))
+	body.head.detached.Store(uint64(body.gen + 1)) // step: body.detached
 	f.head.body.Store(uint64(body.index + 1)) // named first: who frees f finds it; step: body.name
 	body.Set(attachedTo(f.index, f.gen))      // step: body.attach
 }
@@ -258,10 +258,10 @@ func (s *Segment) releaseBody(f Frame, self ProcessID) {
 	if !ok {
 		return
 	}
-	if !b.Move(attachedTo(f.index, f.gen), b.Word(self, Held)) {
+	if !b.Move(attachedTo(f.index, f.gen), b.Word(self, Held)) { // step: body.take
 		return
 	}
-	f.head.body.Store(0)
+	f.head.body.Store(0) // step: body.forget
 	if u := spanUse(s.spans[b.index/framesPerSpan].Load()); u.kind() == spanRun {
 		s.releaseRun(b.index, b.gen-1, u.value())
 	}
@@ -276,7 +276,7 @@ func (s *Segment) staleBody(w Owner) bool {
 	if w.head() >= s.Frames() {
 		return true
 	}
-	h := Owner(s.owners[w.head()].Load())
+	h := Owner(s.owners[w.head()].Load()) // step: body.stale
 	return h.State() == Free || h.State() == Attached || h.Generation() != w.Generation()
 }
 

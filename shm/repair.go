@@ -41,7 +41,7 @@ func (s *Segment) Reclaim() {
 	}
 	s.EachFrame(func(f Frame, w Owner) {
 		// Taken first, from exactly the word that was stale: its holder may have let go of it in order meanwhile.
-		if s.staleBody(w) && f.Move(w, f.Word(s.ID(s.self), Held)) {
+		if s.staleBody(w) && f.Move(w, f.Word(s.ID(s.self), Held)) { // step: body.reclaim
 			f.gen = uint32(f.head.detached.Load()) - 1
 			s.Free(f)
 		}
