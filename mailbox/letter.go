@@ -57,7 +57,7 @@ func (m *Message) BuryCopy(why shm.Reason) {
 	}
 	h.order.leaves(f)
 	f.Set(lent) // step: copy.lend
-	m.letGo() // its handler may still run
+	m.letGo()   // its handler may still run
 	if copied {
 		b.Set(b.Word(h.self, shm.Settling).Because(why)) // step: copy.settling
 		h.bury(b, why, m.Header.Mailbox)

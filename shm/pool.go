@@ -233,8 +233,8 @@ func (p *Pool) Kept() (n int) {
 // Attach makes body, which the caller holds, a part of f, which it holds too: the larger reply to f's request.
 func (f Frame) Attach(body Frame) {
 	body.head.detached.Store(uint64(body.gen + 1)) // step: body.detached
-	f.head.body.Store(uint64(body.index + 1)) // named first: who frees f finds it; step: body.name
-	body.Set(attachedTo(f.index, f.gen))      // step: body.attach
+	f.head.body.Store(uint64(body.index + 1))      // named first: who frees f finds it; step: body.name
+	body.Set(attachedTo(f.index, f.gen))           // step: body.attach
 }
 
 // Body returns the frame that is attached to f, if there is one.
