@@ -208,6 +208,26 @@ func TestTurnOfNobody(t *testing.T) {
 	must(t, <-sent)
 }
 
+// The receiver may have read the line before one in it died and was swept: that one gets no turn, and the next message gives it to another.
+func TestNoTurnForTheDead(t *testing.T) {
+	w := newWorld(t, onHeap, smallOptions())
+	m := w.create("box", 2)
+	r := m.Receiver()
+	dead, live := w.peer(), w.peer()
+	line := uint64(1) << (dead.id.Index() % 64)
+	dead.leave()
+	w.sweep(dead, "killed")
+	if bit := r.giveTurn(line); bit != 0 || m.rec[recTurn].Load() != 0 {
+		t.Errorf("the turn is %x, that of a process that died", m.rec[recTurn].Load())
+	}
+	line |= 1 << (live.id.Index() % 64)
+	r.giveTurn(line)
+	if turn := turnWord(m.rec[recTurn].Load()); !turn.of(live.id) {
+		t.Errorf("the turn is %x, want that of %v", turn, live.id)
+	}
+	m.rec[recTurn].Store(0)
+}
+
 // drafts takes frames of n bytes until there is none.
 func drafts(t *testing.T, h *Hub, n int) (all []Draft) {
 	t.Helper()

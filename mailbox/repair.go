@@ -278,8 +278,8 @@ func (s *sweep) free(f shm.Frame, w shm.Owner) bool {
 func (h *Hub) alarm() {
 	h.seg.EndTurn()
 	h.eachMailbox(func(m *Mailbox) {
-		m.rec[recLine].Store(0) // the dead one may be in it; who lives is in line again when it is woken
-		m.rec[recTurn].Store(0)
+		m.rec[recLine].Store(0) // the dead one may be in it; who lives is in line again when it is woken; step: sweep.line
+		m.rec[recTurn].Store(0) // step: sweep.turn
 		m.wakeRoom()
 		tail := m.rec[recTail].Load()
 		if tail != m.rec[recHead].Load() {

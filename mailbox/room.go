@@ -171,19 +171,19 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 // spare reports whether a sender of this process may fill the slot at tail: somebody else's turn leaves the last free slot to
 // that process. Slots are filled in order, so the next one is still free when the one at tail is filled.
 func (m *Mailbox) spare(tail uint64) bool {
-	turn := turnWord(m.rec[recTurn].Load()) // sync: turn
+	turn := turnWord(m.rec[recTurn].Load()) // sync: turn; step: turn.spare
 	if turn == 0 || turn.of(m.hub.self) {
 		return true
 	}
 	next := tail + 1
-	w := load(m.ring, next&m.mask)
+	w := load(m.ring, next&m.mask) // step: turn.next-slot
 	return w.ahead(next>>m.shift) == 0 && !w.full()
 }
 
 // wantRoom says that this process waits for room, and is in line for the turn.
 func (m *Mailbox) wantRoom() {
 	bit := uint64(1) << (m.hub.self.Index() % 64)
-	m.rec[recLine].Or(bit)
+	m.rec[recLine].Or(bit) // step: room.line
 	m.rec[recRoom].Or(bit) // sync: room; step: room.bit
 }
 
@@ -203,8 +203,8 @@ func (m *Mailbox) leaveRoom(wake chan struct{}, sent bool) {
 
 // endTurn ends this process's turn, if it has it.
 func (m *Mailbox) endTurn() {
-	if turn := turnWord(m.rec[recTurn].Load()); turn != 0 && turn.of(m.hub.self) {
-		m.rec[recTurn].CompareAndSwap(uint64(turn), 0) // sync: turn
+	if turn := turnWord(m.rec[recTurn].Load()); turn != 0 && turn.of(m.hub.self) { // step: turn.look
+		m.rec[recTurn].CompareAndSwap(uint64(turn), 0) // sync: turn; step: turn.end
 	}
 }
 
@@ -216,18 +216,18 @@ func (h *Hub) passTurn(mailbox uint32) {
 		return
 	}
 	if rec[recLine].Load()&bit != 0 {
-		rec[recLine].And(^bit)
+		rec[recLine].And(^bit) // step: turn.leave
 	}
-	turn := turnWord(rec[recTurn].Load())
-	if turn != 0 && turn.of(h.self) && rec[recTurn].CompareAndSwap(uint64(turn), 0) {
+	turn := turnWord(rec[recTurn].Load())                                             // step: turn.look
+	if turn != 0 && turn.of(h.self) && rec[recTurn].CompareAndSwap(uint64(turn), 0) { // step: turn.pass
 		h.wakeRoom(rec, mailbox, 0)
 	}
 }
 
 // makeRoom is step 12: it wakes who waits for room, after the slot was emptied.
 func (r *Receiver) makeRoom() {
-	line := r.rec[recLine].Load()
-	set := r.rec[recRoom].Load() // sync: room; step: room.look
+	line := r.rec[recLine].Load() // step: room.waiting
+	set := r.rec[recRoom].Load()  // sync: room; step: room.look
 	if line|set == 0 {
 		return
 	}
@@ -239,15 +239,22 @@ func (r *Receiver) makeRoom() {
 
 // giveTurn gives the turn to the next process in the line, when nobody has it or it was not used in time, and returns its bit.
 func (r *Receiver) giveTurn(line uint64) (bit uint64) {
-	turn := turnWord(r.rec[recTurn].Load())
+	turn := turnWord(r.rec[recTurn].Load()) // step: turn.given
 	if line == 0 || !turn.over(r.head) {
 		return 0
 	}
-	r.next = (r.next + 1 + uint32(bits.TrailingZeros64(bits.RotateLeft64(line, -int(r.next)-1)))) % 64
-	if !r.rec[recTurn].CompareAndSwap(uint64(turn), uint64(makeTurn(r.next, r.head))) { // sync: turn
+	next := (r.next + 1 + uint32(bits.TrailingZeros64(bits.RotateLeft64(line, -int(r.next)-1)))) % 64
+	to := makeTurn(next, r.head)
+	if !r.rec[recTurn].CompareAndSwap(uint64(turn), uint64(to)) { // sync: turn; step: turn.give
+		return 0 // it ended just now: who is next is not passed over
+	}
+	r.next = next
+	// First the turn, then the look: the line was read before, and the sweep that ended the turns of the dead may have passed.
+	if !r.hub.seg.AnyAlive(next) { // step: turn.verdict
+		r.rec[recTurn].CompareAndSwap(uint64(to), 0) // step: turn.revoke
 		return 0
 	}
-	return 1 << r.next
+	return 1 << next
 }
 
 func (m *Mailbox) wakeRoom() { m.hub.wakeRoom(m.rec, m.index, 0) }

@@ -220,3 +220,24 @@ func TestSweepForgetsWhoWaits(t *testing.T) {
 		p.Put(f)
 	}
 }
+
+// Who gives a turn may have read who waits before one of them died and was swept: that one gets no turn.
+func TestNoTurnForTheDead(t *testing.T) {
+	testkit.NoLeaks(t)
+	s := create(t, small())
+	dead := enter(t, s, "dead")
+	s.Want(dead.Index())
+	set := s.header[hdrWanted].Load()
+	s.Condemn(dead)
+	s.EndTurn()
+	s.giveTurn(set)
+	if w := s.header[hdrTurn].Load(); w&turnActive != 0 {
+		t.Errorf("the turn is %x, that of a process that died", w)
+	}
+	s.Release(dead)
+	live := enter(t, s, "live")
+	s.giveTurn(1 << (live.Index() % 64))
+	if w := s.header[hdrTurn].Load(); w != turnActive|uint64(live.Index()) {
+		t.Errorf("the turn is %x, want that of %v", w, live)
+	}
+}

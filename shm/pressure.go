@@ -35,10 +35,12 @@ func (s *Segment) refusedByTurn(p ProcessID) {
 
 // usedTurn ends the turn of a process that has got a frame; it is false if it is another's. Others may count what it costs them
 // meanwhile, at most turnLimit times in one turn.
-func (s *Segment) usedTurn(p ProcessID) bool {
+func (s *Segment) usedTurn(p ProcessID) bool { return s.endTurnOf(uint64(p.Index() % 64)) }
+
+func (s *Segment) endTurnOf(bit uint64) bool {
 	for range 2 * turnLimit {
 		w := s.header[hdrTurn].Load()
-		if w&turnActive == 0 || w&turnBits != uint64(p.Index()%64) {
+		if w&turnActive == 0 || w&turnBits != bit {
 			return false
 		}
 		if s.header[hdrTurn].CompareAndSwap(w, w&turnBits) {
@@ -70,7 +72,10 @@ func (s *Segment) giveTurn(set uint64) {
 	}
 	last := int(w & turnBits % 64)
 	next := (last + 1 + bits.TrailingZeros64(bits.RotateLeft64(set, -last-1))) % 64
-	s.header[hdrTurn].CompareAndSwap(w, turnActive|uint64(next)) // sync: turn-for-frames
+	// First the turn, then the look: who waits was read before, and the sweep that ended the turns of the dead may have passed.
+	if s.header[hdrTurn].CompareAndSwap(w, turnActive|uint64(next)) && !s.AnyAlive(uint32(next)) { // sync: turn-for-frames
+		s.endTurnOf(uint64(next))
+	}
 }
 
 // Want says that process p waits for a frame, and wakes everybody, so that they give back what they keep. The caller looks

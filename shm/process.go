@@ -160,6 +160,16 @@ func (s *Segment) Alive(id ProcessID) bool {
 	return life == id.Life() && (st == ProcLive || st == ProcReserved)
 }
 
+// AnyAlive reports whether a process is alive whose index is bit mod 64: one of those that a bit of a hint stands for.
+func (s *Segment) AnyAlive(bit uint32) bool {
+	for i := bit; int64(i) < s.geo.processes; i += 64 {
+		if s.Alive(s.ID(i)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Condemn declares a process dead. Only the owner calls it, and only when the kernel said that the process has exited. The
 // caller then sweeps, and calls Release.
 func (s *Segment) Condemn(id ProcessID) bool {
