@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"sync"
 	"testing/synctest"
 	"time"
@@ -63,6 +64,8 @@ type Run struct {
 	ends    []func() error
 	after   []func()
 	held    map[*word.Mutex]*actor
+	orders  map[*word.Mutex]order
+	mutexes uint64 // that were held
 
 	depth       int    // decisions made
 	preemptions int    // left
@@ -72,6 +75,13 @@ type Run struct {
 	origin      uintptr
 	steps       int
 	trace       func(format string, args ...any) // nil when nobody listens
+}
+
+// order is who held a mutex, one after the other. It stands for the state of what the mutex guards, of which nothing else is known.
+type order struct {
+	process string // they are of
+	several bool   // processes
+	hash    uint64
 }
 
 // maxSteps is when a schedule goes on for ever.
@@ -84,9 +94,10 @@ const maxSteps = 20000
 func goroutineLabel() unsafe.Pointer
 
 func (r *Run) newActor(process, name string) *actor {
+	name = r.unique(name)
 	id := hashString(name)
 	a := &actor{name: name, process: process, id: id, bit: r.search.bit(id), resume: make(chan struct{}, 1)}
-	r.come(a)
+	r.actors = append(r.actors, a)
 	before := r.self()
 	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), pprof.Labels("actor", name)))
 	a.label = goroutineLabel()
@@ -97,20 +108,25 @@ func (r *Run) newActor(process, name string) *actor {
 	return a
 }
 
-// come and leave keep account of who is gone for good. A name that is used again is never gone.
-func (r *Run) come(a *actor) {
-	for _, other := range r.actors {
-		if s := r.search; other.bit == a.bit && s.twice&a.bit == 0 {
-			s.twice, s.grown = s.twice|a.bit, true
+// unique is the name of another actor of that name: two are told apart.
+func (r *Run) unique(name string) string {
+	n := 1
+	for _, a := range r.actors {
+		if a.name == name || strings.HasPrefix(a.name, name+"#") {
+			n++
 		}
 	}
-	r.actors = append(r.actors, a)
+	if n == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s#%d", name, n)
 }
 
+// leave notes that an actor is gone for good. Of those that share a bit others may come.
 func (r *Run) leave(a *actor) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.gone |= a.bit &^ r.search.twice
+	r.gone |= a.bit &^ lateBit
 }
 
 // labels are set by the pointer that was read: the same labels made anew would have another.
@@ -224,14 +240,6 @@ func (r *Run) Note(what string) {
 	}
 }
 
-// Turn is a point of the scenario's own: somebody else may go on here.
-func (r *Run) Turn() {
-	if a := r.self(); a != nil && !r.free {
-		a.meets = true
-		r.point(a, word.Store, nil)
-	}
-}
-
 // point waits until it is a's turn.
 func (r *Run) point(a *actor, op word.Op, addr unsafe.Pointer) {
 	if r.free {
@@ -278,6 +286,12 @@ func (r *Run) kill(process string) {
 		a.dead = true
 		r.leave(a)
 		r.release(a)
+	}
+	for m, o := range r.orders {
+		if o.process == process && !o.several { // nobody sees what it guarded
+			r.memory ^= o.hash
+			delete(r.orders, m)
+		}
 	}
 	synctest.Wait()
 	caller := r.self()

@@ -81,7 +81,6 @@ type search struct {
 	chance *rand.Rand
 	seen   map[uint64][]budget
 	names  map[uint64]uint64 // bit of each actor, by the hash of its name
-	twice  uint64            // of names that more than one actor has in a schedule
 	words  wordTable
 	grown  bool // somebody touched a word of whom that was not known when the search began
 	points int
@@ -94,7 +93,10 @@ type touched struct {
 }
 
 // shared reports whether more than one actor touches the word, and one changes it.
-func (w *touched) shared() bool { return w.writers != 0 && w.all&(w.all-1) != 0 }
+func (w *touched) shared() bool { return w.writers != 0 && several(w.all) }
+
+// several reports whether bits are, or may be, those of more than one actor.
+func several(bits uint64) bool { return bits&(bits-1) != 0 || bits&lateBit != 0 }
 
 // against are the actors with whose accesses one of this kind does not commute, beside who makes it.
 func (w *touched) against(op word.Op) uint64 {
@@ -127,7 +129,10 @@ func (t *wordTable) at(place int) *touched {
 	return &t.last[n%pageWords]
 }
 
-// bit is one bit for each name of an actor; those that come very late share one.
+// lateBit is shared by actors that come very late.
+const lateBit = 1 << 63
+
+// bit is one bit for each name of an actor.
 func (s *search) bit(name uint64) uint64 {
 	b, ok := s.names[name]
 	if !ok {
@@ -184,10 +189,10 @@ func Explore(t *testing.T, b Bounds, build func(r *Run)) Result {
 }
 
 // scouts is how many schedules by chance come before a search.
-const scouts = 200
+var scouts = 200
 
 func newSearch(b Bounds, moves map[string]string) *search {
-	return &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}, names: map[uint64]uint64{}, twice: 1 << 63, moves: moves}
+	return &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}, names: map[uint64]uint64{}, moves: moves}
 }
 
 // begin begins the search with what is known of the words.
@@ -249,7 +254,8 @@ func (s *search) again(t *testing.T, build func(r *Run), res *Result) *Result {
 func (s *search) run(t *testing.T, build func(r *Run), trace func(string, ...any)) (r *Run) {
 	r = &Run{
 		search: s, byLabel: map[unsafe.Pointer]*actor{}, mortal: map[string]int{}, onDeath: map[string]func(){},
-		held: map[*word.Mutex]*actor{}, preemptions: s.bounds.Preemptions, deaths: s.bounds.Deaths, trace: trace,
+		held: map[*word.Mutex]*actor{}, orders: map[*word.Mutex]order{},
+		preemptions: s.bounds.Preemptions, deaths: s.bounds.Deaths, trace: trace,
 	}
 	word.Trace(r)
 	synctest.Test(t, func(*testing.T) { r.walk(build) })
@@ -279,12 +285,12 @@ func (s *search) touch(a *actor, op word.Op, place int) (shared bool, against ui
 		if op != word.Load {
 			w.writersSoFar |= a.bit
 		}
-		s.grown = s.grown || w.allSoFar&(w.allSoFar-1) != 0 && w.writersSoFar != 0
+		s.grown = s.grown || several(w.allSoFar) && w.writersSoFar != 0
 	}
 	if s.moves != nil || s.chance != nil {
 		return true, ^uint64(0)
 	}
-	return w.shared(), w.against(op) &^ a.bit
+	return w.shared(), w.against(op) &^ (a.bit &^ lateBit)
 }
 
 // decide chooses how to go on, and does it. self is the actor that is at a point, nil when nobody runs. It returns who goes

@@ -117,6 +117,7 @@ func (r *Run) Lock(m *word.Mutex) {
 		holder := r.held[m]
 		if holder == nil && a != nil && !a.dead && !r.free {
 			r.held[m] = a
+			r.follow(m, a)
 		}
 		r.mu.Unlock()
 		if a != nil && a.dead {
@@ -135,6 +136,22 @@ func (r *Run) Lock(m *word.Mutex) {
 		a.op, a.addr, a.lock, a.parked = word.Load, nil, m, true
 		r.wait(a)
 	}
+}
+
+// follow notes who came to m. It shows in the state of the schedule, and in what a does next.
+func (r *Run) follow(m *word.Mutex, a *actor) {
+	o, ok := r.orders[m]
+	if !ok {
+		r.mutexes++ // two that were held alike are two
+		o = order{process: a.process, hash: mix(r.mutexes, 0)}
+	} else {
+		r.memory ^= o.hash
+	}
+	o.several = o.several || o.process != a.process
+	a.history = mix(a.history, o.hash)
+	o.hash = mix(o.hash, a.id)
+	r.memory ^= o.hash
+	r.orders[m] = o
 }
 
 // Unlock says that nobody holds m.
