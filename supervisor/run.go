@@ -53,6 +53,7 @@ func runOnce(ctx context.Context, spec Spec, main func(ctx context.Context, s *a
 	if err != nil {
 		return false, err
 	}
+	defer func() { _ = s.Close() }() // also when main panics, or ends its goroutine
 	inside, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {

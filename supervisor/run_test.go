@@ -147,3 +147,21 @@ func TestRunOnADamagedFile(t *testing.T) {
 		t.Errorf("kept: %q", old)
 	}
 }
+
+// A system does not outlive a main that panics.
+func TestRunPanics(t *testing.T) {
+	testkit.NoLeaks(t)
+	var system *actor.System
+	func() {
+		defer func() {
+			if p := recover(); p != "ours" {
+				t.Errorf("recovered: %v", p)
+			}
+		}()
+		_ = supervisor.Run(testkit.Deadline(t, patience), supervisor.Spec{Name: "test"}, func(_ context.Context, s *actor.System) error {
+			system = s
+			panic("ours")
+		})
+	}()
+	wantError(t, system.Err(), actor.ErrSystemEnded)
+}
