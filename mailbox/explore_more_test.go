@@ -269,6 +269,25 @@ var moreScenarios = []scenario{
 		p.Go("Q", "Q", func() { other.Discard(p.draft(other, 0, whole)) })
 		p.dies("P", nil)
 	}},
+	{name: "turn for a frame handed back", acts: func(p *play) { // there is one frame, and who has the turn gives up
+		p.parties("P", "Q")
+		ctx, cancel := context.WithCancel(background)
+		p.Cleanup(cancel)
+		held := p.drafts("owner", whole, 2)
+		p.Go("owner", "holder", p.lets("owner", held[:1]))
+		h, other := p.hubs["P"], p.hubs["Q"]
+		p.Go("P", "P", func() {
+			if d, err := h.DraftWait(ctx, whole); err == nil {
+				h.Discard(&d)
+			}
+		})
+		p.Go("P", "P.clock", cancel)
+		p.Go("Q", "Q", func() { other.Discard(p.draft(other, 0, whole)) })
+		p.End(func() error {
+			p.owner.Discard(&held[1])
+			return nil
+		})
+	}},
 	{name: "what a turn left", acts: func(p *play) { // there is a frame in a span that is in use, and a span
 		p.parties("P", "Q")
 		held := append(p.drafts("owner", whole, 1), p.drafts("owner", half, 2)...)

@@ -71,7 +71,7 @@ var moreMutants = []mutant{
 	{"who used the turn for a frame wakes nobody", "what a turn left", 1, 0, []edit{{"shm/pool.go", `
 				s.freed() // who left`, `
 				// who left`}}},
-	{"who gives a turn for a frame back wakes nobody", "turn for a frame given up", 1, 0, []edit{{"shm/pressure.go", `
+	{"who gives a turn for a frame back wakes nobody", "turn for a frame handed back", 0, 0, []edit{{"shm/pressure.go", `
 	if s.usedTurn(p) {
 		s.offer()`, `
 	if s.usedTurn(p) {

@@ -157,14 +157,14 @@ func (m *Mailbox) publishWait(ctx context.Context, d *Draft, flags shm.Owner) er
 				return err
 			}
 		}
-		select {
-		case <-wake:
-			first = true // only the first is woken
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for room in %q: %w", m.Name(), context.Cause(ctx))
-		case <-h.done:
-			return h.Err()
+		h.woken(ctx, wake)
+		if err := h.Err(); err != nil {
+			return err
 		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("waiting for room in %q: %w", m.Name(), context.Cause(ctx))
+		}
+		first = true // only the first is woken
 	}
 }
 

@@ -54,14 +54,23 @@ func (h *Hub) draftWait(ctx context.Context, n int, inHand bool) (Draft, error) 
 				return d, err
 			}
 		}
-		select {
-		case <-wake:
-			first = true // only the first is woken
-		case <-ctx.Done():
-			return d, fmt.Errorf("%w, until: %w", err, context.Cause(ctx))
-		case <-h.done:
-			return d, h.Err()
+		h.woken(ctx, wake)
+		if ended := h.Err(); ended != nil {
+			return d, ended
 		}
+		if ctx.Err() != nil {
+			return d, fmt.Errorf("%w, until: %w", err, context.Cause(ctx))
+		}
+		first = true // only the first is woken
+	}
+}
+
+// woken waits for a wake or the end of the wait. Which it was is for the caller to see: when both are there select takes any.
+func (h *Hub) woken(ctx context.Context, wake <-chan struct{}) {
+	select {
+	case <-wake:
+	case <-ctx.Done():
+	case <-h.done:
 	}
 }
 
