@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -24,9 +23,7 @@ var (
 // withWorker is a system with the worker "w".
 func withWorker(t *testing.T) (ctx context.Context, s *actor.System, w *worker) {
 	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("worker processes need Linux")
-	}
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	ctx = testkit.Deadline(t, 30*time.Second)
 	s, err := Start(ctx, Spec{

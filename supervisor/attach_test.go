@@ -139,7 +139,7 @@ func floodTown(g *role) {
 
 // Of two systems of one name neither is meant; NAME@PID says which.
 func TestAttachByNameAndProcess(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	one, onePIDs := own(t, "twins")
 	two, twoPIDs := own(t, "twins")
@@ -191,7 +191,7 @@ func TestAttachToTwins(t *testing.T) {
 
 // Who attaches waits for a system that is not there yet, as long as its context says.
 func TestAttachWaits(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
@@ -216,7 +216,7 @@ func TestAttachWaits(t *testing.T) {
 
 // The end of a system reaches those who attached at once, however it comes.
 func TestAttachedProgramLearnsOfTheEnd(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	for _, how := range []string{"close", "kill", "stop and kill"} {
 		t.Run(how, func(t *testing.T) {
 			testkit.NoLeaks(t)
@@ -281,7 +281,7 @@ func sweepRuntimeDir(t testing.TB) {
 
 // A program that does not answer, since it is stopped, holds nobody beyond his context. Later it finds that nobody came.
 func TestAttachToASuspendedProgram(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	owner, pids := own(t, "test")
 	suspend(t, owner.Process.Pid)
@@ -301,7 +301,7 @@ func TestAttachToASuspendedProgram(t *testing.T) {
 
 // The process table may be full.
 func TestAttachWithoutRoom(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, supervisor.Spec{Segment: shm.Options{Processes: 3}, Children: []supervisor.Child{w(a("far"))}})
 	sys := must[*actor.System](t)(supervisor.Attach(s.ctx, "test"))
 	_, err := supervisor.Attach(s.ctx, "test")
@@ -323,7 +323,7 @@ func TestAttachWithoutRoom(t *testing.T) {
 
 // Systems open and close while others attach: who gets in gets the end, who does not, waits for the next one.
 func TestAttachDuringClose(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	rounds := 15 / min(slower, 3)
 	ctx := testkit.Deadline(t, 3*patience)
@@ -381,7 +381,7 @@ func TestAttachDuringClose(t *testing.T) {
 
 // Another user is refused by the word of the kernel, even if he finds the socket.
 func TestAttachAsAnotherUser(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	const nobody = 65534
 	if os.Getuid() != 0 {
 		t.Skip("only the superuser can become another user")
@@ -435,7 +435,7 @@ func TestAttachAsAnotherUser(t *testing.T) {
 
 // What is no system of this layout is not entered, and what was received is let go.
 func TestAttachToAnotherLayout(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	ctx := testkit.Deadline(t, patience)
 	seg := must[*shm.Segment](t)(shm.Create(shm.Options{Name: "test"}))

@@ -71,7 +71,7 @@ func runWild() {
 // wild is a system with two workers, one of which goes wild, and more calls under way than that worker's.
 func wild(t *testing.T, opts shm.Options) (s *system, waiting []<-chan error) {
 	t.Helper()
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s = start(t, supervisor.Spec{Limits: eager, Segment: opts, Children: []supervisor.Child{
 		supervisor.Actor("gate", gates).With(supervisor.ShutdownTimeout(100 * time.Millisecond)), supervisor.Actor("near", counters),
 		supervisor.Worker("w", supervisor.Actor("far", counters)),
@@ -203,7 +203,7 @@ func damage(t *testing.T, path string) {
 // A file that is damaged while no program runs is found out by the next one, which keeps it under another name; the one after that
 // has a fresh one.
 func TestDamagedFile(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "segment")
 	killedWhenQueued(t, "durable", path)

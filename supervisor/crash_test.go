@@ -18,6 +18,7 @@ import (
 
 	"github.com/shmactor/shmactor/actor"
 	"github.com/shmactor/shmactor/internal/points"
+	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/internal/word"
 	"github.com/shmactor/shmactor/shm"
 	"github.com/shmactor/shmactor/supervisor"
@@ -85,7 +86,7 @@ func traceWorker(text string) error {
 const deathsShort = 60
 
 func TestWorkerCrashAtEveryPoint(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	l, err := points.NewList("..")
 	if err != nil {
 		t.Fatal(err)

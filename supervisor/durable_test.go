@@ -49,7 +49,7 @@ func playDurable() {
 
 // With a file, the queues outlive the program: the next one of the same spec handles them.
 func TestDurable(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "segment")
 	killedWhenQueued(t, "durable", path)
@@ -110,7 +110,7 @@ func killedWhenQueued(t *testing.T, role, path string) {
 
 // A start that fails for a reason of its own leaves a file that it took over, with the queues and the dead letters in it.
 func TestFailedStartLeavesTheQueues(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "segment")
 	killedWhenQueued(t, "durable", path)

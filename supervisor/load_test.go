@@ -24,7 +24,7 @@ import (
 
 // Calls whose time is up just when the answer comes: each ends as one of the two, and none gets another's answer.
 func TestTimeoutsNearTheServiceTime(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	const parties = 8
 	calls := 1_000_000 / slower / parties
 	s := start(t, of(w(a("far"))))
@@ -181,7 +181,7 @@ func TestMalformedFrames(t *testing.T) {
 
 // One system after the other, and nothing grows.
 func TestManySystems(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	all := 200 / min(slower, 4)
 	use := func() (files, threads, goroutines int) {
@@ -217,7 +217,7 @@ func TestManySystems(t *testing.T) {
 
 // A message of 64 MB, there and back.
 func TestLargeMessages(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	const size = 64 << 20 / slower
 	s := start(t, supervisor.Spec{Segment: shm.Options{MaxMessage: size + 4096}, Children: []supervisor.Child{a("near"), w(a("far"))}})
 	b := make([]byte, size)
@@ -240,7 +240,7 @@ func TestLargeMessages(t *testing.T) {
 
 // Where a file has no room a segment in memory has.
 func TestFileWithoutRoom(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	dir := t.TempDir()
 	unmount, err := mountTmpfs(dir, "64m")
@@ -307,7 +307,7 @@ func shortly(t testing.TB) context.Context { return testkit.Deadline(t, 5*time.M
 
 // Everything encoded, though it stays here: nothing is shared by accident.
 func TestAlwaysEncode(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, supervisor.Spec{AlwaysEncode: true, Children: []supervisor.Child{a("near"), w(a("far"), a("far too"))}})
 	for _, name := range []string{"near", "far"} {
 		b := []byte("abc")

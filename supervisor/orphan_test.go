@@ -17,7 +17,7 @@ import (
 // When a program is killed, its workers are gone soon, also those that are suspended, and the next program of that name
 // starts as if nothing had been.
 func TestNoOrphans(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	for _, how := range []string{"killed", "killed, with a suspended worker", "suspended, then killed", "killed at work"} {
 		t.Run(how, func(t *testing.T) {
 			testkit.NoLeaks(t)
@@ -60,7 +60,7 @@ func TestNoOrphans(t *testing.T) {
 
 // A program that dies while it starts, at any stage of that, leaves no worker.
 func TestNoOrphansOfAStart(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t) // which looks for what was started further down
 	children := func(pid int) int {
 		n := 0
@@ -105,7 +105,7 @@ func TestNoOrphansOfAStart(t *testing.T) {
 
 // A program whose main does not call Main is told so: by its own Start, and by that of the worker that it would be.
 func TestMainIsNotCalled(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	cmd := testkit.Command(t, "no-main")
 	cmd.Env = append(cmd.Env, noMainEnv+"=1")
@@ -134,7 +134,7 @@ func TestMainIsNotCalled(t *testing.T) {
 
 // A worker's orders may be damaged, or not fit what it inherits.
 func TestWorkerWithBadOrders(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	for orders, want := range map[string]string{
 		"rubbish":        "SHMACTOR_WORKER is not readable",
@@ -151,7 +151,7 @@ func TestWorkerWithBadOrders(t *testing.T) {
 
 // Two systems in one process know nothing of each other.
 func TestTwoSystems(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	one := must[*system](t)(startBeside(t, supervisor.Spec{Name: "one", Limits: eager, Children: []supervisor.Child{a("near"), w(a("far"))}}))
 	two := must[*system](t)(startBeside(t, supervisor.Spec{Name: "two", Limits: eager, Children: []supervisor.Child{a("near"), w(a("far"))}}))

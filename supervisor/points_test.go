@@ -13,7 +13,7 @@ import (
 
 // A worker is killed at the points that only a build for it has.
 func TestWorkerCrashPoints(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NeedTagged(t)
 	testkit.NoLeaks(t)
 	out := testkit.RunTagged(t, points.Tag, "^TestWorkerCrashAtEveryPoint$")

@@ -112,7 +112,7 @@ func (c *tough) Work(ctx context.Context, j job) (mortal, error) {
 // withTough is a system with a tough actor "near" and one "far" in a worker.
 func withTough(t *testing.T, limits supervisor.Limits, opts ...supervisor.ChildOption) (s *system, far actor.Ref[*tough]) {
 	t.Helper()
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	recorded()
 	s = start(t, supervisor.Spec{Limits: limits, Children: []supervisor.Child{
 		supervisor.Actor("scribe", scribes), supervisor.Actor("near", toughs.With("")),
@@ -319,7 +319,7 @@ func playHardy() {
 
 // With a file, what was in hand when the program was killed is handled again by the next one, and its attempts are counted on.
 func TestRedeliverDurable(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "segment")
 	killedWhenQueued(t, "hardy", path)

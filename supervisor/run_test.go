@@ -15,7 +15,7 @@ import (
 // driven is a run of a system with a worker, whose main counts up and then does what comes next of a list.
 func driven(t *testing.T, spec supervisor.Spec, next ...func(ctx context.Context, s *actor.System) error) (calls int, log *events, err error) {
 	t.Helper()
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	newGates()
 	log = &events{t: t}
@@ -123,7 +123,7 @@ func TestRunTellsMain(t *testing.T) {
 
 // A file that was scribbled over while nobody ran is set aside as well.
 func TestRunOnADamagedFile(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	path := filepath.Join(t.TempDir(), "segment")
 	spec := supervisor.Spec{Segment: shm.Options{File: path}, Limits: eager}
 	calls, _, err := driven(t, spec, worn, func(context.Context, *actor.System) error { return nil })

@@ -21,7 +21,7 @@ var places = []string{"", "w", "v"}
 // town is a system with two workers, each with an actor that does what it is told.
 func town(t *testing.T, opts ...supervisor.ChildOption) *system {
 	t.Helper()
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	return start(t, supervisor.Spec{Limits: eager, Children: []supervisor.Child{
 		a("clerk", opts...),
 		supervisor.Actor("gate", gates),
@@ -228,7 +228,7 @@ func TestActorsThatRetire(t *testing.T) {
 
 // A worker that ends for good takes its actors with it.
 func TestWorkersThatRetire(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, of(
 		a("near"), w(a("far")).With(supervisor.RestartWhen(supervisor.Temporary)),
 		supervisor.Worker("v", a("b")).With(supervisor.RestartWhen(supervisor.Transient)),
@@ -260,7 +260,7 @@ func TestWorkersThatRetire(t *testing.T) {
 
 // An actor may spawn others while it starts.
 func TestSpawnDuringStart(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, of(
 		supervisor.Actor("parent", argued.With(arg{Fail: "spawn"})),
 		w(supervisor.Actor("parent in w", argued.With(arg{Fail: "spawn here"})), a("far")),

@@ -49,7 +49,7 @@ func of(children ...supervisor.Child) supervisor.Spec { return supervisor.Spec{C
 
 // Everything that can be wrong with a spec is said by its name, before anything is started.
 func TestBadSpecs(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	long := strings.Repeat("x", shm.MaxName+1)
 	nearlyLong := strings.Repeat("x", shm.MaxName)
 	group := func(children ...supervisor.Child) supervisor.Child { return supervisor.Group("g", children...) }
@@ -164,7 +164,7 @@ func TestBadSpecSaysAll(t *testing.T) {
 
 // The names and the sizes that are just good enough.
 func TestGoodSpecs(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	longest := strings.Repeat("ü", shm.MaxName/2)
 	for _, spec := range []supervisor.Spec{
 		of(a(longest), a("a b/c.$d@e"), supervisor.Group("empty"), supervisor.Worker("none")),

@@ -18,7 +18,7 @@ import (
 
 // Children start in order, each when the one before is ready, and stop in the opposite order, one at a time.
 func TestStopsInReverse(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	recorded()
 	s := start(t, of(
 		supervisor.Actor("zeta", witnesses), supervisor.Actor("alpha", witnesses),
@@ -65,7 +65,7 @@ func TestStartFailureStopsInReverse(t *testing.T) {
 
 // A context that ends during a start ends it, whatever is being started, and says which child that was.
 func TestStartIsBoundedByItsContext(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	hang := b(argued.With(arg{Fail: "hang"})).With(supervisor.ReadyTimeout(time.Hour))
 	for name, spec := range map[string]supervisor.Spec{
 		"b": of(a("a"), w(a("c")), hang),
@@ -108,7 +108,7 @@ func TestStartIsBoundedByItsContext(t *testing.T) {
 
 // A start that is ended at any moment leaves nothing.
 func TestStartEndsAtAnyMoment(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	try := func(ctx context.Context) (took time.Duration, err error) {
 		begin := time.Now()
@@ -144,7 +144,7 @@ func TestStartEndsAtAnyMoment(t *testing.T) {
 
 // A handler that does not end: a worker is killed, a goroutine is given up, and the rest stops in order.
 func TestStopOfTheStubborn(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	short := supervisor.ShutdownTimeout(50 * time.Millisecond)
 	s := start(t, of(
 		a("before"),
@@ -184,7 +184,7 @@ func (s *system) busy(name string) {
 
 // A worker that is stopped by a signal does not hear of the end: it is killed.
 func TestCloseKillsASuspendedWorker(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, of(w(a("far")).With(supervisor.ShutdownTimeout(100*time.Millisecond))))
 	pid := s.pid("w")
 	suspend(t, pid)
@@ -199,7 +199,7 @@ func TestCloseKillsASuspendedWorker(t *testing.T) {
 
 // The time to stop counts once, for the actors of a worker and its own end together.
 func TestShutdownTimeoutZero(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, of(w(a("far")).With(supervisor.ShutdownTimeout(0)), a("near", supervisor.ShutdownTimeout(0))))
 	must[int64](t)(add.Call(s.ctx, s.counter("far"), 1))
 	must[int64](t)(add.Call(s.ctx, s.counter("near"), 1))
@@ -207,7 +207,7 @@ func TestShutdownTimeoutZero(t *testing.T) {
 
 // A child that is still at work calls one that has stopped already: it is told at once, and does not hold up the end.
 func TestCallsBetweenChildrenDuringTheEnd(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	patient := supervisor.ShutdownTimeout(time.Hour) // who waited for it would wait for ever
 	for ended, other := range map[string]supervisor.Child{
 		"other": a("other", patient), "w": w(a("other", patient)).With(patient), "g": supervisor.Group("g", a("other", patient)),
@@ -246,7 +246,7 @@ func TestCallsBetweenChildrenDuringTheEnd(t *testing.T) {
 
 // Whoever waits when the system ends is told so at once: queued, being handled, deferred, or waiting for a name.
 func TestCloseTellsEverybody(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	short := supervisor.ShutdownTimeout(50 * time.Millisecond)
 	s := start(t, of(supervisor.Actor("gate", gates).With(short), a("near", short), w(a("far"))))
 	s.kept = true
@@ -276,7 +276,7 @@ func TestCloseTellsEverybody(t *testing.T) {
 
 // Close, many times at once, and then again.
 func TestCloseConcurrently(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	for range 10 {
 		s := must[*system](t)(startBeside(t, of(a("near"), w(a("far")))))
 		var all sync.WaitGroup
@@ -313,7 +313,7 @@ func TestCloseConcurrently(t *testing.T) {
 
 // A worker dies while it is told to stop.
 func TestWorkerDiesDuringClose(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	for i := range int64(10) {
 		s := must[*system](t)(startBeside(t, supervisor.Spec{Limits: eager, Children: []supervisor.Child{w(a("far")), supervisor.Worker("v", a("b"))}}))
 		_, err := add.Call(s.ctx, s.counter("far"), 1)

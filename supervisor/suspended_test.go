@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/shmactor/shmactor/actor"
+	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/mailbox"
 	"github.com/shmactor/shmactor/supervisor"
 )
@@ -14,7 +15,7 @@ import (
 // A worker that is stopped by a signal lives: who calls it ends when its context does, another worker may die beside it, and when it
 // goes on it answers those who still wait, and handles what was queued, in order.
 func TestSuspendedWorker(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	s := start(t, supervisor.Spec{Limits: eager, Children: []supervisor.Child{
 		supervisor.Actor("gate", gates), w(a("far"), a("idle")), supervisor.Worker("v", a("other")),
 	}})
@@ -87,7 +88,7 @@ func TestSuspendedWorker(t *testing.T) {
 // Messages that a suspended worker does not take fill all memory there is for them: senders are told, or wait, others can be
 // called by handlers, can be stopped and started, and when it goes on all that was accepted is handled.
 func TestMemoryFullOfQueuedMessages(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	spec := supervisor.Spec{Limits: eager, Children: []supervisor.Child{a("near"), w(a("far"), a("idle")), supervisor.Worker("v", a("other"))}}
 	spec.Segment.MessageBytes, spec.Segment.MaxMessage = 4<<20, 1<<20
 	s := start(t, spec)

@@ -21,21 +21,10 @@ import (
 	"github.com/shmactor/shmactor/supervisor"
 )
 
-// needWorkers skips a test where there are none.
-func needWorkers(t testing.TB) {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("worker processes need Linux")
-	}
-	if testkit.Emulated() {
-		t.Skip("a worker process needs a machine that executes this binary by itself")
-	}
-}
-
 // withGate is a system with a gate, and a worker "w" with the actor "far".
 func withGate(t testing.TB, opts ...supervisor.ChildOption) *system {
 	t.Helper()
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	return start(t, supervisor.Spec{Limits: eager, Children: []supervisor.Child{
 		supervisor.Actor("gate", gates),
 		supervisor.Actor("near", counters),
@@ -154,7 +143,7 @@ func TestWorkerActorCrashes(t *testing.T) {
 
 // A worker that does not become ready: Start says why, with what it said, and nothing is left.
 func TestWorkerDoesNotStart(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	short := 300 * time.Millisecond
 	for _, c := range []struct {
 		name  string
@@ -222,7 +211,7 @@ func TestActorDoesNotStart(t *testing.T) {
 
 // A restart that fails goes on being tried.
 func TestWorkerRestartFails(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	dir := t.TempDir()
 	s := start(t, supervisor.Spec{Limits: eager, Children: []supervisor.Child{
 		supervisor.Worker("w", supervisor.Actor("moody", moody.With(dir))),
@@ -243,7 +232,7 @@ func TestWorkerRestartFails(t *testing.T) {
 
 // A crash loop of a worker ends the system, with the reason.
 func TestWorkerCrashLoop(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	short := supervisor.ShutdownTimeout(50 * time.Millisecond)
 	s := start(t, supervisor.Spec{
 		Limits: supervisor.Limits{Restarts: 3, Backoff: -1},
@@ -296,7 +285,7 @@ func TestWorkerGivesUp(t *testing.T) {
 
 // What a worker starts itself holds neither its restart up nor the segment, nor what reads its stderr when the system ends.
 func TestWorkerGrandchild(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	open := func() int {
 		list, err := os.ReadDir("/proc/self/fd")
@@ -363,7 +352,7 @@ func (s *sink) count() int {
 }
 
 func TestWorkerWritesMuchToStderr(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	const much = 20 << 20
 	var out sink
 	s := start(t, supervisor.Spec{Limits: eager, WorkerOutput: &out, Children: []supervisor.Child{
@@ -386,7 +375,7 @@ func TestWorkerWritesMuchToStderr(t *testing.T) {
 
 // Each worker's lines bear its name, and no two of them are mixed.
 func TestWorkerOutput(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -429,7 +418,7 @@ func TestWorkerOutput(t *testing.T) {
 
 // The goroutine that starts a system may end, with its thread: the workers are not its own.
 func TestWorkerOutlivesTheThreadThatStartedIt(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	type started struct {
 		sys *system

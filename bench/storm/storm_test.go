@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -25,18 +24,11 @@ func TestMain(m *testing.M) {
 	testkit.Run(m, nil)
 }
 
-func needWorkers(t *testing.T) {
-	t.Helper()
-	if runtime.GOOS != "linux" {
-		t.Skip("worker processes need Linux")
-	}
-}
-
 var resultLine = regexp.MustCompile(`(?m)^storm: for=\w+ kills=([1-9]\d*) stops=\d+ parent_kills=(\d+) accepted=\d+ handled=[1-9]\d* failed=\d+ dead=\d+ violations=0$`)
 
 // A short storm of each kind. It fails on any violation: the whole is in the package comment.
 func TestStorm(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	if raceEnabled {
 		t.Skip("processes with the race detector start too slowly for a storm")
 	}
@@ -219,7 +211,7 @@ func TestRequest(t *testing.T) {
 
 // Nothing but a living child is ever opened to be killed.
 func TestChild(t *testing.T) {
-	needWorkers(t)
+	testkit.NeedWorkers(t)
 	testkit.NoLeaks(t)
 	for _, pid := range []int{os.Getpid(), os.Getppid(), 1} {
 		if h, err := child(pid); err == nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -16,6 +17,17 @@ const emulatorEnv = "SHMACTOR_TEST_EMULATOR"
 
 // Emulated reports whether the test binary is run by an emulator, so that the machine cannot execute it by itself.
 func Emulated() bool { return os.Getenv(emulatorEnv) != "" }
+
+// NeedWorkers skips the test where a library cannot start the test binary as a worker process.
+func NeedWorkers(t testing.TB) {
+	t.Helper()
+	if runtime.GOOS != "linux" {
+		t.Skip("worker processes need Linux")
+	}
+	if Emulated() {
+		t.Skip("a worker process needs a machine that executes this binary by itself")
+	}
+}
 
 // Command returns a command, not yet started, that runs the test binary in the named role of [Run]. The environment is
 // the test's own plus the role. Output goes nowhere unless the test says where, for example to t.Output().

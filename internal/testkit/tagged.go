@@ -22,6 +22,9 @@ func NeedTagged(t testing.TB) {
 	if os.Getenv(taggedEnv) == "off" {
 		t.Skip("tests of the build with crash points are switched off")
 	}
+	if Emulated() {
+		t.Skip("the other build would be one for this machine")
+	}
 }
 
 // RunTagged builds the tests of the package in the working directory with a build tag, runs those that match the pattern,
