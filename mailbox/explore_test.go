@@ -17,7 +17,7 @@ var (
 	explorePlan        = flag.String("explore.plan", "", "short, ci or long: the bounds of each scenario; else those below")
 	explorePreemptions = flag.Int("explore.preemptions", 1, "preemptions in one schedule")
 	exploreDeaths      = flag.Int("explore.deaths", 1, "deaths in one schedule")
-	exploreTime        = flag.Duration("explore.time", 0, "stop each scenario after so long")
+	exploreTime        = flag.Duration("explore.time", 0, "stop each scenario after so long; the long plan as a whole")
 	exploreSeed        = flag.Uint64("explore.seed", 0, "schedules by chance, from this seed on")
 	exploreReplay      = flag.String("explore.replay", "", "the path of a schedule to run again")
 )
@@ -36,14 +36,28 @@ var exhaustively = map[string]explore.Bounds{
 	"room for one":          {Preemptions: 1, Deaths: 1},
 	"frames":                {Preemptions: 1, Deaths: 1},
 	"kept frames":           {Preemptions: 1, Deaths: 1},
+	"larger reply":          {Preemptions: 1, Deaths: 1},
+	"several spans":         {Preemptions: 1, Deaths: 1},
+	"timeout":               {Preemptions: 1, Deaths: 1},
 	"close":                 {Preemptions: 1, Deaths: 1},
+	"close after a crash":   {Preemptions: 1, Deaths: 1},
 	"used again":            {Preemptions: 1, Deaths: 1},
 	"fence":                 {Preemptions: 1, Deaths: 1},
 	"drain":                 {Preemptions: 1, Deaths: 1},
 	"late defer":            {Preemptions: 1, Deaths: 1},
 	"stale token":           {Preemptions: 1, Deaths: 1},
 	"bury":                  {Preemptions: 1, Deaths: 1},
+	"sweep again":           {Preemptions: 1, Deaths: 1},
+	"sweep in hand":         {Preemptions: 1, Deaths: 1},
+	"sweep a call in hand":  {Preemptions: 1, Deaths: 1},
+	"again":                 {Preemptions: 1, Deaths: 1},
 	"again at once":         {Preemptions: 1, Deaths: 1},
+	"fewer attempts":        {Preemptions: 1, Deaths: 1},
+	"call again":            {Preemptions: 1, Deaths: 1},
+	"call back":             {Preemptions: 1, Deaths: 1},
+	"move in hand":          {Preemptions: 1, Deaths: 1},
+	"turn used":             {Preemptions: 1, Deaths: 1},
+	"order to a life":       {Preemptions: 1, Deaths: 1},
 }
 
 // plan lists the bounds within which a scenario is explored. What is cut off by time is not exhausted, and counted so.
@@ -51,8 +65,6 @@ func plan(name string) []explore.Bounds {
 	switch *explorePlan {
 	case "short":
 		return []explore.Bounds{{Preemptions: 1, Deaths: 1, Time: 400 * time.Millisecond}}
-	case "none": // to list them
-		return nil
 	case "ci":
 		if b, ok := exhaustively[name]; ok {
 			return []explore.Bounds{b}
@@ -60,9 +72,9 @@ func plan(name string) []explore.Bounds {
 		return nil
 	case "long":
 		return []explore.Bounds{
-			{Preemptions: 1, Deaths: 1, Time: 2 * *exploreTime},
-			{Preemptions: 2, Deaths: 2, Time: *exploreTime},
-			{Preemptions: 3, Deaths: 2, Time: *exploreTime / 2, Seed: max(1, *exploreSeed)},
+			{Preemptions: 3, Deaths: 2, Seed: max(1, *exploreSeed)},
+			{Preemptions: 1, Deaths: 1},
+			{Preemptions: 2, Deaths: 2},
 		}
 	}
 	return []explore.Bounds{{
@@ -70,15 +82,47 @@ func plan(name string) []explore.Bounds {
 	}}
 }
 
+// weights are how the long plan shares its time among the explorations of a scenario. What one leaves, because it came to its end
+// or because the bounds before were not exhausted, all those after it share.
+var weights = []float64{1, 4, 3}
+
+// share is the time for one exploration: its part of what is left for it and all after it.
+type share struct {
+	end  time.Time
+	left float64
+}
+
+func newShare(plays int) *share {
+	total := 0.0
+	for _, w := range weights {
+		total += w
+	}
+	return &share{end: time.Now().Add(*exploreTime), left: total * float64(plays)}
+}
+
+func (s *share) next(weight float64) time.Duration {
+	d := time.Duration(float64(time.Until(s.end)) * weight / s.left)
+	s.left -= weight
+	return max(d, time.Millisecond)
+}
+
 func TestExplore(t *testing.T) {
 	var sum explore.Result
 	plays, exhausted := 0, 0
+	shares := newShare(len(scenarios))
 	for _, sc := range scenarios {
 		if *exploreOnly != "" && *exploreOnly != sc.name {
 			continue
 		}
 		t.Run(sc.name, func(t *testing.T) {
-			for _, bounds := range plan(sc.name) {
+			done := true
+			for i, bounds := range plan(sc.name) {
+				if *explorePlan == "long" {
+					bounds.Time = shares.next(weights[i])
+					if i == len(weights)-1 && !done {
+						return // wider bounds only behind what is exhausted
+					}
+				}
 				if *exploreReplay != "" {
 					report(t, explore.Replay(t, bounds, sc.build, *exploreReplay))
 					return
@@ -91,7 +135,8 @@ func TestExplore(t *testing.T) {
 					time.Since(begun).Seconds())
 				sum.Schedules += res.Schedules + res.Pruned
 				sum.Points += res.Points
-				if plays++; res.Complete {
+				plays++
+				if done = res.Complete; done {
 					exhausted++
 				}
 				if *explorePlan == "ci" && !res.Complete {

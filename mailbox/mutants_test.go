@@ -112,7 +112,7 @@ func buildPoints(t *testing.T, args ...string) string {
 	return binary
 }
 
-// runPoints runs such a binary on one processor: only one goroutine of it runs at a time.
+// runPoints runs such a binary and returns what it printed.
 func runPoints(ctx context.Context, binary string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, binary, args...)
 	for _, v := range os.Environ() {
@@ -120,7 +120,6 @@ func runPoints(ctx context.Context, binary string, args ...string) (string, erro
 			cmd.Env = append(cmd.Env, v)
 		}
 	}
-	cmd.Env = append(cmd.Env, "GOMAXPROCS=1", "GOGC=400")
 	cmd.WaitDelay = limit
 	out, err := cmd.CombinedOutput()
 	return string(out), err

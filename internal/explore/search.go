@@ -7,6 +7,8 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +81,7 @@ type search struct {
 	path   []decision
 	moves  map[string]string // of a schedule that is run again, by moment; nil in a search
 	chance *rand.Rand
+	rarely int // by chance, one in so many decisions is another than to go on
 	seen   map[uint64][]budget
 	names  map[uint64]uint64 // bit of each actor, by the hash of its name
 	words  wordTable
@@ -143,8 +146,11 @@ func (s *search) bit(name uint64) uint64 {
 }
 
 // Explore runs a scenario under all schedules within the bounds. build makes one schedule: the shared memory, alike each time,
-// and the actors.
+// and the actors. Only one of them runs at a time, so that a second processor would only make each hand-over a call of the kernel:
+// meanwhile the process has one.
 func Explore(t *testing.T, b Bounds, build func(r *Run)) Result {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	s := newSearch(b, nil)
 	var res Result
 	end := time.Now().Add(b.Time)
@@ -189,7 +195,7 @@ func Explore(t *testing.T, b Bounds, build func(r *Run)) Result {
 }
 
 // scouts is how many schedules by chance come before a search.
-var scouts = 200
+var scouts = 1000
 
 func newSearch(b Bounds, moves map[string]string) *search {
 	return &search{bounds: b, words: wordTable{pages: map[int]*[pageWords]touched{}}, names: map[uint64]uint64{}, moves: moves}
@@ -210,6 +216,7 @@ func (s *search) wander(t *testing.T, build func(r *Run), res *Result, seed uint
 	for ; !done(); seed++ {
 		s.path = s.path[:0]
 		s.chance = rand.New(rand.NewPCG(seed, 0))
+		s.rarely = 8 << s.chance.IntN(7) // or all would happen at the beginning
 		if r := s.run(t, build, nil); r.wrong != nil {
 			return s.explain(t, build, res, r)
 		}
@@ -417,7 +424,7 @@ func (r *Run) choose(self *actor, options []option) (i int, ok bool) {
 	switch {
 	case s.chance != nil:
 		i = 0
-		if self == nil || s.chance.IntN(8) == 0 {
+		if self == nil || s.chance.IntN(s.rarely) == 0 {
 			i = s.chance.IntN(len(options))
 		}
 	default:
