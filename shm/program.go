@@ -26,7 +26,10 @@ type Program struct {
 	Socket  string    `json:"socket,omitempty"` // file name of the socket where programs attach
 }
 
-const programSuffix = ".json"
+const (
+	programSuffix = ".json"
+	socketSuffix  = ".sock"
+)
 
 // RuntimeDir is the directory of entries: $XDG_RUNTIME_DIR/shmactor, else /run/user/UID/shmactor, else shmactor-UID under
 // the temporary directory. It is made with mode 0700 if it is missing.
@@ -109,7 +112,8 @@ func (p Program) Open() (*Segment, error) {
 	return s, nil
 }
 
-// removeDead removes the entries and sockets of programs that are gone, and what they had begun to write.
+// removeDead removes the sockets and entries of programs that are gone, and what they had begun to write. An entry goes last: without
+// it nobody would know of the socket, and who removes them may be killed in between.
 func removeDead(dir string) {
 	begun, _ := filepath.Glob(filepath.Join(dir, ".[0-9]*"+programSuffix))
 	for _, name := range begun {
@@ -124,10 +128,12 @@ func removeDead(dir string) {
 		if p.Alive() {
 			continue
 		}
-		_ = os.Remove(filepath.Join(dir, p.entry()))
-		if p.Socket != "" && p.Socket == filepath.Base(p.Socket) {
-			_ = os.Remove(filepath.Join(dir, p.Socket))
+		if p.Socket == filepath.Base(p.Socket) && strings.HasSuffix(p.Socket, socketSuffix) {
+			if err := os.Remove(filepath.Join(dir, p.Socket)); err != nil && !errors.Is(err, os.ErrNotExist) {
+				continue
+			}
 		}
+		_ = os.Remove(filepath.Join(dir, p.entry()))
 	}
 }
 

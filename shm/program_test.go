@@ -206,6 +206,8 @@ func TestStaleEntries(t *testing.T) {
 	write("gone.sock", "")
 	write(fmt.Sprint(gone, "-4.json"), Program{PID: gone, FD: 4, Start: 1, Socket: "../victim"})
 	write(fmt.Sprint(gone, "-5.json"), Program{PID: gone, FD: 5, Start: 1, Socket: ".."})
+	write(fmt.Sprint(gone, "-6.json"), Program{PID: gone, FD: 6, Start: 1, Socket: "stuck.sock"})
+	must(t, os.MkdirAll(filepath.Join(dir, "stuck.sock", "full"), 0o700)) // cannot be removed, and its entry is all that names it
 	write(fmt.Sprint(self, "-3.json"), Program{PID: self, FD: 3, Start: 1})
 	write("7-3.json", Program{PID: 8, FD: 3})
 	write("9-3.json", "no json")
@@ -217,12 +219,13 @@ func TestStaleEntries(t *testing.T) {
 		t.Errorf("listed %+v", got)
 	}
 	_, p := published(t, "next")
-	want := []string{p.entry(), "7-3.json", "9-3.json", "readme.txt"}
+	want := []string{p.entry(), fmt.Sprint(gone, "-6.json"), "stuck.sock", "7-3.json", "9-3.json", "readme.txt"}
 	slices.Sort(want)
 	wantFiles(t, dir, want...)
 	if _, err := os.Stat(outside); err != nil {
 		t.Errorf("a file outside was removed: %v", err)
 	}
+	must(t, os.RemoveAll(filepath.Join(dir, "stuck.sock")))
 	must(t, os.Remove(outside))
 	must(t, p.Withdraw())
 }
