@@ -6,8 +6,8 @@ import (
 	"github.com/shmactor/shmactor/internal/word"
 )
 
-// Pool hands out frames to one process. It keeps a few of each class that were freed, so that the usual way takes no
-// shared word; the kept frames stay held by the process, so its death loses none. Safe for concurrent use.
+// Pool hands out frames to one process. It keeps a few of each class that were freed, so that the usual way looks at no
+// word that others write; the kept frames stay held by the process, so its death loses none. Safe for concurrent use.
 type Pool struct {
 	seg     *Segment
 	self    ProcessID
