@@ -6,11 +6,13 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/shmactor/shmactor/bench/floor"
 	"github.com/shmactor/shmactor/internal/testkit"
 	"github.com/shmactor/shmactor/supervisor"
 )
 
 func TestMain(m *testing.M) {
+	floor.Main()
 	supervisor.Main()
 	testkit.Run(m, nil)
 }

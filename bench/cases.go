@@ -6,10 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/shmactor/shmactor/actor"
-	"github.com/shmactor/shmactor/supervisor"
 )
 
 // clerk is the actor that all cases call. What it does in an actor it also does when it is called directly: its methods
@@ -35,73 +36,6 @@ var (
 	format = actor.NewMethod(clerks, "format", (*clerk).Format)
 	echo   = actor.NewMethod(clerks, "echo", (*clerk).Echo)
 )
-
-// The scenarios, contexts and placements, in the order of the table.
-const (
-	small      = "small"
-	large      = "large"
-	largeBytes = "large-bytes"
-
-	direct    = "direct"
-	goroutine = "goroutine"
-	worker    = "worker"
-
-	placedByDefault = "default"
-	placedSame      = "same"
-	placedCross     = "cross"
-)
-
-var (
-	scenarios  = []string{small, large, largeBytes}
-	contexts   = []string{direct, goroutine, worker}
-	placements = []string{placedByDefault, placedSame, placedCross}
-)
-
-const (
-	systemName = "bench"
-	workerName = "w1"
-
-	bytesSize   = 31 << 10 // of the large-bytes scenario
-	directBatch = 1000     // direct calls that are timed together where one is too short for the clock
-)
-
-// rig is the system that the cases run on: an actor in this process, and one in a worker process.
-type rig struct {
-	sys    *actor.System
-	refs   map[string]actor.Ref[*clerk] // by context
-	worker int                          // the pid of the worker process, 0 without one
-}
-
-// newRig starts what the chosen contexts need.
-func newRig(ctx context.Context, chosen []string) (*rig, error) {
-	var children []supervisor.Child
-	for _, c := range chosen {
-		switch c {
-		case goroutine:
-			children = append(children, supervisor.Actor("clerk/"+goroutine, clerks))
-		case worker:
-			children = append(children, supervisor.Worker(workerName, supervisor.Actor("clerk/"+worker, clerks)))
-		}
-	}
-	sys, err := supervisor.Start(ctx, supervisor.Spec{Name: systemName, Children: children})
-	if err != nil {
-		return nil, err
-	}
-	r := &rig{sys: sys, refs: map[string]actor.Ref[*clerk]{}}
-	for _, c := range chosen {
-		if c != direct {
-			r.refs[c] = clerks.Ref(sys, "clerk/"+c)
-		}
-	}
-	for _, p := range sys.Processes() {
-		if p.Name == workerName {
-			r.worker = p.PID
-		}
-	}
-	return r, nil
-}
-
-func (r *rig) close() error { return r.sys.Close() }
 
 // subject is one scenario in one context: what the meter calls.
 type subject struct {
@@ -133,10 +67,11 @@ func newSubject[Req, Res any](x exchange[Req, Res], call func(Req) (Res, error))
 	return &subject{
 		batch: 1,
 		calls: func(count int) error {
+			var res Res // outside of the loop: it escapes
 			for range count {
 				n++
-				res, err := call(x.next(n))
-				if err != nil {
+				var err error
+				if res, err = call(x.next(n)); err != nil {
 					return err
 				}
 				if err := x.glance(n, &res); err != nil {
@@ -159,38 +94,107 @@ func newSubject[Req, Res any](x exchange[Req, Res], call func(Req) (Res, error))
 	}
 }
 
-// caller returns the function that makes a call in a context.
-func caller[Req, Res any](r *rig, where string, m actor.Method[*clerk, Req, Res],
-	fn func(*clerk, context.Context, Req) (Res, error),
-) func(Req) (Res, error) {
-	ctx := context.Background()
-	if where == direct {
-		c := new(clerk)
-		return func(req Req) (Res, error) { return fn(c, ctx, req) }
-	}
-	ref := r.refs[where]
-	return func(req Req) (Res, error) { return m.Call(ctx, ref, req) }
-}
-
-// subject makes the subject of a scenario in a context.
+// subject makes the subject of a scenario in a context, nil where there is none: a floor knows no documents.
 func (r *rig) subject(scenario, where string) *subject {
+	if strings.HasPrefix(where, "floor-") {
+		return r.floorSubject(scenario, where)
+	}
 	switch scenario {
 	case small:
 		s := newSubject(smallExchange(), caller(r, where, add, (*clerk).Add))
-		if where == direct {
-			s.batch, s.calls = directBatch, directAdds
-		} else {
-			s.calls = addsTo(r.refs[where])
+		switch where {
+		case direct:
+			s.batch, s.calls = shortBatch, directAdds
+		case mutex:
+			s.batch, s.calls = shortBatch, mutexAdds
+		case goroutine, worker:
+			s.calls = addsTo(context.Background(), r.refs[where])
+		case goroutineDeadline, workerDeadline:
+			s.calls = addsTo(r.far, r.refs[where])
 		}
 		return s
 	case largeBytes:
 		s := newSubject(bytesExchange(), caller(r, where, echo, (*clerk).Echo))
 		if where == direct {
-			s.batch, s.calls = directBatch, directEchoes()
+			s.batch, s.calls = shortBatch, directEchoes()
 		}
 		return s
 	}
 	return newSubject(largeExchange(), caller(r, where, format, (*clerk).Format))
+}
+
+// floorSubject makes the subject of a floor. The peers send back what they get.
+func (r *rig) floorSubject(scenario, where string) *subject {
+	peer := r.peers[where]
+	switch {
+	case scenario == large || peer == nil && scenario != small:
+		return nil
+	case where == floorMutex:
+		s := newSubject[Pair, int64](smallExchange(), nil)
+		s.batch, s.calls = shortBatch, bareMutex
+		return s
+	case where == floorChan:
+		return newSubject(smallExchange(), bareChannels(r))
+	case scenario == small:
+		const word = 8
+		var req, res [2 * word]byte
+		return newSubject(smallExchange(), func(p Pair) (int64, error) {
+			binary.LittleEndian.PutUint64(req[:], uint64(p.A))
+			binary.LittleEndian.PutUint64(req[word:], uint64(p.B))
+			err := peer.Call(req[:], res[:])
+			return int64(binary.LittleEndian.Uint64(res[:]) + binary.LittleEndian.Uint64(res[word:])), err
+		})
+	}
+	res := make([]byte, bytesSize)
+	return newSubject(bytesExchange(), func(b []byte) ([]byte, error) { return res, peer.Call(b, res) })
+}
+
+// bareChannels starts a goroutine between two channels that does nothing else.
+func bareChannels(r *rig) func(Pair) (int64, error) {
+	in, out := make(chan Pair), make(chan int64)
+	go func() {
+		defer close(out)
+		for p := range in {
+			out <- p.A + p.B
+		}
+	}()
+	r.ends = append(r.ends, func() error { close(in); <-out; return nil })
+	return func(p Pair) (int64, error) {
+		in <- p
+		return <-out, nil
+	}
+}
+
+// bareMutex counts to n, each time under a mutex.
+func bareMutex(n int) error {
+	var mu sync.Mutex
+	sum := 0
+	for range n {
+		mu.Lock()
+		sum++
+		mu.Unlock()
+	}
+	if sum != n {
+		return wrongReply(n, sum, n)
+	}
+	return nil
+}
+
+// mutexAdds makes n small calls under a mutex, as directAdds does without.
+func mutexAdds(n int) error {
+	ctx, c, mu := context.Background(), new(clerk), new(sync.Mutex)
+	locked := func(p Pair) (int64, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		return c.Add(ctx, p)
+	}
+	for i := range n {
+		a, b := int64(i), int64(n)
+		if sum, err := locked(Pair{a, b}); err != nil || sum != a+b {
+			return errors.Join(err, wrongReply(i, sum, a+b))
+		}
+	}
+	return nil
 }
 
 func smallExchange() exchange[Pair, int64] {
@@ -235,8 +239,7 @@ func directEchoes() func(n int) error {
 }
 
 // addsTo makes n small calls to an actor in the same way.
-func addsTo(ref actor.Ref[*clerk]) func(int) error {
-	ctx := context.Background()
+func addsTo(ctx context.Context, ref actor.Ref[*clerk]) func(int) error {
 	return func(n int) error {
 		for i := range n {
 			a, b := int64(i), int64(n)

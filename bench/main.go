@@ -1,12 +1,13 @@
 // Command bench measures what a call to an actor costs beside a plain function call: two integers (small), a document of 31 KB
-// (large) and as many bytes (large-bytes), each called directly, in an actor of this process (goroutine), and in an actor
-// of a worker process (worker).
+// (large) and as many bytes (large-bytes), each called directly, under a mutex, through a channel, in an actor of this process
+// (goroutine), and in an actor of a worker process (worker); beside them, from the same run, what the least of each kind costs here
+// (the floors).
 //
-//	go run ./bench                        all cases, about a minute
+//	go run ./bench                        all cases, about two minutes
 //	go run ./bench -quick                 all cases, within 20 s
 //	go run ./bench -scenario small -context worker -placement same,cross -json out.json
 //
-// A worker's rows say where the two processes ran, since that decides more than anything else: same is with all threads
+// Rows of calls to another process say where the two ran, since that decides more than anything else: same is with all threads
 // pinned to one CPU, cross with each process on a CPU of its own, default as the system likes. It exits with status 1 when
 // a call failed or a reply was wrong, and 2 when it does not understand its command line.
 package main
@@ -22,10 +23,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/shmactor/shmactor/bench/floor"
 	"github.com/shmactor/shmactor/supervisor"
 )
 
 func main() {
+	floor.Main()
 	supervisor.Main()
 	os.Exit(execute(os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -71,33 +74,36 @@ func measure(o options, command string, w io.Writer) (rep *report, err error) {
 	contexts := o.contexts
 	rig, err := newRig(context.Background(), contexts)
 	if errors.Is(err, errors.ErrUnsupported) {
-		said("%s: impossible: %v", worker, err)
-		contexts = slices.DeleteFunc(slices.Clone(contexts), func(c string) bool { return c == worker })
+		said("calls to other processes are impossible here: %v", err)
+		contexts = slices.DeleteFunc(slices.Clone(contexts), elsewhere)
 		rig, err = newRig(context.Background(), contexts)
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rig.close()) }()
-	p := newPlacer(rig.worker)
+	p := newPlacer()
 	rep = &report{machine: describeMachine(o, p, command)}
 	var runs []*run
 	for _, s := range o.scenarios {
 		for _, c := range contexts {
 			subject := rig.subject(s, c)
+			if subject == nil {
+				continue
+			}
 			for _, place := range o.placementsOf(c) {
 				if err := p.possible(place); err != nil {
 					rep.note("%s %s %v.", s, c, err)
 					continue
 				}
-				runs = append(runs, &run{scenario: s, context: c, placement: place, subject: subject})
+				runs = append(runs, &run{scenario: s, context: c, placement: place, subject: subject, peer: rig.pids[c]})
 			}
 		}
 	}
 	if len(runs) == 0 {
 		return nil, fmt.Errorf("nothing to measure: %s", strings.Join(rep.notes, " "))
 	}
-	if err := errors.Join(o.effort.measureAll(runs, p, said), p.place(placedByDefault)); err != nil {
+	if err := errors.Join(o.effort.measureAll(runs, p, said), p.place(placedByDefault, 0)); err != nil {
 		return nil, err
 	}
 	rep.rows = rowsOf(runs)
@@ -105,9 +111,9 @@ func measure(o options, command string, w io.Writer) (rep *report, err error) {
 	return rep, nil
 }
 
-// placementsOf are the placements of a context: only a worker has any but the default.
+// placementsOf are the placements of a context: only calls to another process have any but the default.
 func (o options) placementsOf(context string) []string {
-	if context == worker {
+	if elsewhere(context) {
 		return o.placements
 	}
 	return []string{placedByDefault}

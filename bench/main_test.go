@@ -69,7 +69,7 @@ func TestRun(t *testing.T) {
 	if want := expectedRows(); !slices.Equal(rows, want) {
 		t.Errorf("rows %q, want %q", rows, want)
 	}
-	for _, part := range []string{m.CPU, m.Kernel, m.Command, "p99.9", "vs direct", "large-bytes"} {
+	for _, part := range []string{m.CPU, m.Kernel, m.Command, "p99.9", "vs direct", "vs floor", "large-bytes"} {
 		if !strings.Contains(stdout.String(), part) {
 			t.Errorf("the table lacks %q:\n%s", part, &stdout)
 		}
@@ -78,9 +78,12 @@ func TestRun(t *testing.T) {
 
 // expectedRows are the rows of a run of everything on this machine.
 func expectedRows() (rows []string) {
-	p := newPlacer(0)
+	p := newPlacer()
 	for _, s := range scenarios {
-		for _, c := range append([]string{direct}, actorContexts()...) {
+		for _, c := range contexts {
+			if elsewhere(c) && !canPin || floorless(s, c) {
+				continue
+			}
 			for _, place := range (options{placements: placements}).placementsOf(c) {
 				if p.possible(place) == nil {
 					rows = append(rows, s+" "+c+" "+place)
@@ -89,6 +92,11 @@ func expectedRows() (rows []string) {
 		}
 	}
 	return rows
+}
+
+// floorless reports whether a floor has no such scenario.
+func floorless(scenario, context string) bool {
+	return strings.HasPrefix(context, "floor-") && (scenario == large || scenario == largeBytes && !elsewhere(context))
 }
 
 // checkRow checks the columns of a row and what holds for the figures of any machine.
@@ -101,7 +109,7 @@ func checkRow(t *testing.T, r map[string]any) {
 		}
 		return v
 	}
-	const columns = 11
+	const columns = 12
 	if len(r) != columns {
 		t.Errorf("%v has %d columns, want %d", r, len(r), columns)
 	}
@@ -114,6 +122,14 @@ func checkRow(t *testing.T, r map[string]any) {
 	number("cpu_ns_per_op")
 	if ratio := number("vs_direct"); ratio <= 0 || r["context"] == direct && ratio != 1 {
 		t.Errorf("%v: ratio to the direct call is %v", r, ratio)
+	}
+	switch floor := floorOf[r["context"].(string)]; {
+	case floor == "" || floorless(r["scenario"].(string), floor):
+		if r["vs_floor"] != nil {
+			t.Errorf("%v: a ratio to what floor?", r)
+		}
+	case number("vs_floor") <= 0:
+		t.Errorf("%v: no ratio to the floor", r)
 	}
 }
 
@@ -196,7 +212,7 @@ func TestWrongReplyFails(t *testing.T) {
 	x := smallExchange()
 	wrong := newSubject(x, func(p Pair) (int64, error) { return p.A - p.B, nil })
 	bad := &run{scenario: small, context: direct, placement: placedByDefault, subject: wrong}
-	err := quickEffort.measureAll([]*run{bad}, newPlacer(0), t.Logf)
+	err := quickEffort.measureAll([]*run{bad}, newPlacer(), t.Logf)
 	if !errors.Is(err, errWrongReply) || !strings.Contains(err.Error(), "small, direct, default") {
 		t.Errorf("got %v, want a wrong reply and its case", err)
 	}

@@ -17,8 +17,8 @@ type effort struct {
 }
 
 var (
-	fullEffort  = effort{rounds: 9, warm: 5 * time.Millisecond, rate: 100 * time.Millisecond, latency: 300 * time.Millisecond}
-	quickEffort = effort{rounds: 5, warm: 2 * time.Millisecond, rate: 30 * time.Millisecond, latency: 90 * time.Millisecond}
+	fullEffort  = effort{rounds: 9, warm: 5 * time.Millisecond, rate: 60 * time.Millisecond, latency: 180 * time.Millisecond}
+	quickEffort = effort{rounds: 3, warm: 2 * time.Millisecond, rate: 20 * time.Millisecond, latency: 50 * time.Millisecond}
 )
 
 const (
@@ -43,6 +43,7 @@ type run struct {
 	scenario, context, placement string
 
 	subject *subject
+	peer    int // pid of the other process, 0 without one
 	rounds  []figures
 	timed   uint64 // calls that were timed in the last round
 }
@@ -54,7 +55,7 @@ func (e effort) measure(r *run, p *placer) error {
 	if err := e.warmUp(r, p, 1); err != nil {
 		return err
 	}
-	if err := e.measureRate(r, p, &f); err != nil {
+	if err := e.measureRate(r, &f); err != nil {
 		return err
 	}
 	if err := e.warmUp(r, p, 1); err != nil {
@@ -70,24 +71,20 @@ func (e effort) measure(r *run, p *placer) error {
 // warmUp puts the processes where the case wants them and makes calls that are not measured. Threads that appeared
 // meanwhile are put there too. What one case left to collect is not charged to the next.
 func (e effort) warmUp(r *run, p *placer, times int) error {
-	if err := p.place(r.placement); err != nil {
+	if err := p.place(r.placement, r.peer); err != nil {
 		return err
 	}
 	runtime.GC()
 	if _, _, err := repeat(e.warm*time.Duration(times), e.calls, r.subject.calls); err != nil {
 		return err
 	}
-	return p.place(r.placement)
+	return p.place(r.placement, r.peer)
 }
 
-func (e effort) measureRate(r *run, p *placer, f *figures) error {
-	withWorker := 0
-	if r.context == worker {
-		withWorker = p.worker
-	}
+func (e effort) measureRate(r *run, f *figures) error {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	cpuBefore, known := cpuTime(withWorker)
+	cpuBefore, known := cpuTime(r.peer)
 	limit := e.rate
 	if e.calls > 0 {
 		limit = unlimited
@@ -96,7 +93,7 @@ func (e effort) measureRate(r *run, p *placer, f *figures) error {
 	if err != nil {
 		return err
 	}
-	cpuAfter, stillKnown := cpuTime(withWorker)
+	cpuAfter, stillKnown := cpuTime(r.peer)
 	runtime.ReadMemStats(&after)
 	n := float64(calls)
 	f.mean = float64(elapsed) / n

@@ -12,7 +12,7 @@ import (
 type options struct {
 	scenarios  []string
 	contexts   []string
-	placements []string // of workers
+	placements []string // of calls to other processes
 	effort     effort
 	quick      bool
 	json       string // file, empty for none
@@ -20,7 +20,8 @@ type options struct {
 
 const usage = `usage: go run ./bench [flags]
 
-Measures calls of two sizes, and of plain bytes, as a direct call, to an actor in a goroutine, and to an actor in a worker process.
+Measures calls of two sizes, and of plain bytes, as a direct call, to an actor in a goroutine, and to an actor in a worker process, beside
+what a mutex, a channel, a unix socket and bare shared memory cost.
 
 `
 
@@ -41,7 +42,7 @@ func parseOptions(args []string, w io.Writer) (options, error) {
 	}
 	list(&o.scenarios, "scenario", scenarios, "scenarios")
 	list(&o.contexts, "context", contexts, "contexts")
-	list(&o.placements, "placement", placements, "placements of the worker's rows")
+	list(&o.placements, "placement", placements, "placements of calls to another process")
 	set.BoolVar(&o.quick, "quick", false, "end within 20 s: fewer and shorter rounds")
 	set.StringVar(&o.json, "json", "", "write the rows to this `file`, too")
 	calls := set.Int("n", 0, "`calls` in each pass of a round, however long they take (default: as many as fit into the time of a pass)")

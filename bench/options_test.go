@@ -29,7 +29,7 @@ func TestParseOptions(t *testing.T) {
 		{args: "-placement=cross,same", want: with(func(o *options) { o.placements = []string{placedSame, placedCross} })},
 		{args: "-scenario tiny", wrong: `unknown word "tiny", want any of small, large, large-bytes`},
 		{args: "-scenario small,", wrong: `unknown word ""`},
-		{args: "-context thread", wrong: `unknown word "thread", want any of direct, goroutine, worker`},
+		{args: "-context thread", wrong: `unknown word "thread", want any of direct, mutex, channel,`},
 		{args: "-placement default,near", wrong: `unknown word "near", want any of default, same, cross`},
 		{args: "-placement Same", wrong: `unknown word "Same"`},
 		{args: "-n 0", wrong: "invalid value 0 for flag -n"},

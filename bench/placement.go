@@ -9,19 +9,18 @@ import (
 	"strings"
 )
 
-// A worker's rows name their placement: "same" has all threads of both processes on one CPU, "cross" the program's on one
-// and the worker's on another, "default" wherever the system puts them.
+// The rows of calls to another process name their placement: "same" has all threads of both on one CPU, "cross" the program's
+// on one and the other's on another, "default" wherever the system puts them.
 
-// placer puts the threads of this process and of a worker on CPUs.
+// placer puts the threads of this process and of another on CPUs.
 type placer struct {
-	worker int   // pid, 0 without a worker
-	cpus   []int // that this process may use, none where that is not known
-	other  int   // the CPU that the worker gets in "cross", one of cpus
-	last   string
+	cpus   []int        // that this process may use, none where that is not known
+	other  int          // the CPU that the other process gets in "cross", one of cpus
+	pinned map[int]bool // processes that are not where the system likes
 }
 
-func newPlacer(worker int) *placer {
-	p := &placer{worker: worker, cpus: allowedCPUs(), last: placedByDefault}
+func newPlacer() *placer {
+	p := &placer{cpus: allowedCPUs(), pinned: map[int]bool{}}
 	if len(p.cpus) > 1 {
 		p.other = distantCPU(p.cpus)
 	}
@@ -41,11 +40,9 @@ func (p *placer) possible(where string) error {
 	return nil
 }
 
-// place pins all threads that the processes have now; those that they make inherit it.
-func (p *placer) place(where string) error {
-	if where == placedByDefault && p.last == where || p.worker == 0 {
-		return nil // never pinned, or pinned by nobody since
-	}
+// place pins all threads that this process and the one with pid peer have now; those that they make inherit it. Without a
+// peer, 0, it is about this process alone.
+func (p *placer) place(where string, peer int) error {
 	if err := p.possible(where); err != nil {
 		return err
 	}
@@ -56,8 +53,20 @@ func (p *placer) place(where string) error {
 	case placedCross:
 		own, its = p.cpus[:1], []int{p.other}
 	}
-	p.last = where
-	return errors.Join(pinProcess(os.Getpid(), own), pinProcess(p.worker, its))
+	err := p.pin(os.Getpid(), own, where)
+	if peer != 0 {
+		err = errors.Join(err, p.pin(peer, its, where))
+	}
+	return err
+}
+
+// pin pins a process, unless it is to be where the system likes and is.
+func (p *placer) pin(pid int, cpus []int, where string) error {
+	if where == placedByDefault && !p.pinned[pid] {
+		return nil
+	}
+	p.pinned[pid] = where != placedByDefault
+	return pinProcess(pid, cpus)
 }
 
 // describe says which CPUs the placements are.
@@ -68,7 +77,7 @@ func (p *placer) describe() string {
 	case 1:
 		return fmt.Sprintf("same: both on CPU %d; cross: impossible with one CPU", p.cpus[0])
 	}
-	return fmt.Sprintf("same: both on CPU %d; cross: program on CPU %[1]d, worker on CPU %d", p.cpus[0], p.other)
+	return fmt.Sprintf("same: both on CPU %d; cross: program on CPU %[1]d, the other process on CPU %d", p.cpus[0], p.other)
 }
 
 // pinProcess pins all threads of a process. A thread that appears while it works may have been made by one that was not pinned

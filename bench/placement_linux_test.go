@@ -31,12 +31,12 @@ func allowed(t *testing.T, pid int) map[int][]int {
 func TestPlace(t *testing.T) {
 	r := startRig(t, worker)
 	s := r.subject(small, worker)
-	p := newPlacer(r.worker)
-	if r.worker == 0 || len(p.cpus) == 0 {
-		t.Fatalf("worker %d, CPUs %v", r.worker, p.cpus)
+	p := newPlacer()
+	if r.pids[worker] == 0 || len(p.cpus) == 0 {
+		t.Fatalf("worker %d, CPUs %v", r.pids[worker], p.cpus)
 	}
 	t.Cleanup(func() {
-		if err := p.place(placedByDefault); err != nil {
+		if err := p.place(placedByDefault, r.pids[worker]); err != nil {
 			t.Error(err)
 		}
 		if got := allowedCPUs(); !slices.Equal(got, p.cpus) {
@@ -55,13 +55,13 @@ func TestPlace(t *testing.T) {
 			t.Logf("%s: not on this machine", c.where)
 			continue
 		}
-		if err := p.place(c.where); err != nil {
+		if err := p.place(c.where, r.pids[worker]); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.calls(100); err != nil {
 			t.Error(err)
 		}
-		for pid, want := range map[int][]int{os.Getpid(): c.own, r.worker: c.its} {
+		for pid, want := range map[int][]int{os.Getpid(): c.own, r.pids[worker]: c.its} {
 			for tid, cpus := range allowed(t, pid) {
 				if !slices.Equal(cpus, want) {
 					t.Errorf("%s: thread %d of process %d may use CPUs %v, want %v", c.where, tid, pid, cpus, want)
@@ -104,14 +104,14 @@ func TestPinErrors(t *testing.T) {
 
 func TestCPUTime(t *testing.T) {
 	r := startRig(t, worker)
-	before, known := cpuTime(r.worker)
+	before, known := cpuTime(r.pids[worker])
 	if !known || before <= 0 {
 		t.Fatalf("got %v, %v", before, known)
 	}
 	if err := r.subject(large, worker).calls(20); err != nil {
 		t.Fatal(err)
 	}
-	if after, known := cpuTime(r.worker); !known || after <= before {
+	if after, known := cpuTime(r.pids[worker]); !known || after <= before {
 		t.Errorf("%v before calls, %v after them", before, after)
 	}
 	if _, known := cpuTime(-1); known {

@@ -58,7 +58,7 @@ func TestDescribePlacements(t *testing.T) {
 	}{
 		{placer{}, "not available"},
 		{placer{cpus: []int{2}}, "same: both on CPU 2; cross: impossible with one CPU"},
-		{placer{cpus: []int{2, 3}, other: 3}, "same: both on CPU 2; cross: program on CPU 2, worker on CPU 3"},
+		{placer{cpus: []int{2, 3}, other: 3}, "same: both on CPU 2; cross: program on CPU 2, the other process on CPU 3"},
 	} {
 		if got := c.p.describe(); got != c.want {
 			t.Errorf("got %q, want %q", got, c.want)

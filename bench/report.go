@@ -47,6 +47,7 @@ type row struct {
 	Allocs    float64  `json:"allocs_per_op"`
 	CPU       *float64 `json:"cpu_ns_per_op"` // null where the system does not tell
 	VsDirect  *float64 `json:"vs_direct"`     // null when the direct call was not measured
+	VsFloor   *float64 `json:"vs_floor"`      // null when there is no floor, or it was not measured
 }
 
 func describeMachine(o options, p *placer, command string) machine {
@@ -83,13 +84,13 @@ func kernel() string {
 	return strings.TrimSpace(string(text))
 }
 
-// rowsOf makes a row of each run. The ratio to the direct call is that of the medians of the typical call (p50).
+// rowsOf makes a row of each run. Ratios are those of the medians of the typical call (p50): to the direct call, and to the floor
+// of the context in the same placement.
 func rowsOf(runs []*run) []row {
-	directly := map[string]float64{} // by scenario
+	type key struct{ scenario, context, placement string }
+	typical := map[key]float64{}
 	for _, r := range runs {
-		if r.context == direct {
-			directly[r.scenario] = r.figures().p50
-		}
+		typical[key{r.scenario, r.context, r.placement}] = r.figures().p50
 	}
 	rows := []row{}
 	for _, r := range runs {
@@ -101,10 +102,15 @@ func rowsOf(runs []*run) []row {
 		if f.cpuKnown {
 			line.CPU = &f.cpu
 		}
-		if base := directly[r.scenario]; base > 0 {
-			ratio := f.p50 / base
-			line.VsDirect = &ratio
+		ratio := func(base float64) *float64 {
+			if base <= 0 {
+				return nil
+			}
+			v := f.p50 / base
+			return &v
 		}
+		line.VsDirect = ratio(typical[key{r.scenario, direct, placedByDefault}])
+		line.VsFloor = ratio(typical[key{r.scenario, floorOf[r.context], r.placement}])
 		rows = append(rows, line)
 	}
 	return rows
@@ -130,12 +136,13 @@ func (r *report) explain(o options, runs []*run) {
 	}
 	if len(batched) > 0 {
 		r.note("%s: too short for the clock, so timed in batches of %d; p50 to p99.9 are of the batches' means.",
-			strings.Join(batched, ", "), directBatch)
+			strings.Join(batched, ", "), shortBatch)
 	}
 	if len(few) > 0 {
 		r.note("%s: fewer than 1,000 calls timed in a round, so p99.9 is the slowest call of it.", strings.Join(few, ", "))
 	}
 	r.note("allocs/op counts the calling process only; cpu/op is of both processes. vs direct is the ratio of the p50.")
+	r.note("vs floor is the same to floor-shm for what goes to another process, placed alike, and to floor-chan or floor-mutex for the rest.")
 	r.note("Every reply was checked: whole where calls are timed, else a part that changes from call to call, whose check counts.")
 }
 
@@ -160,25 +167,32 @@ const textColumns = 3 // the first columns of the table, which are words
 // table is the table as text, with an empty line between scenarios.
 func (r *report) table() (lines [][]string) {
 	lines = append(lines, []string{
-		"scenario", "context", "placement", "mean", "p50", "p99", "p99.9", "calls/s", "allocs/op", "cpu/op", "vs direct",
+		"scenario", "context", "placement", "mean", "p50", "p99", "p99.9", "calls/s", "allocs/op", "cpu/op", "vs direct", "vs floor",
 	})
 	for i, l := range r.rows {
 		if i > 0 && r.rows[i-1].Scenario != l.Scenario {
 			lines = append(lines, nil)
 		}
-		cpu, ratio := "-", "-"
+		cpu := none
 		if l.CPU != nil {
 			cpu = nanos(*l.CPU)
 		}
-		if l.VsDirect != nil {
-			ratio = three(*l.VsDirect) + "x"
-		}
 		lines = append(lines, []string{
 			l.Scenario, l.Context, l.Placement, nanos(l.Mean), nanos(l.P50), nanos(l.P99), nanos(l.P999), count(l.PerSecond),
-			fmt.Sprintf("%.1f", l.Allocs), cpu, ratio,
+			fmt.Sprintf("%.1f", l.Allocs), cpu, times(l.VsDirect), times(l.VsFloor),
 		})
 	}
 	return lines
+}
+
+const none = "-"
+
+// times writes a ratio.
+func times(v *float64) string {
+	if v == nil {
+		return none
+	}
+	return three(*v) + "x"
 }
 
 // writeTable writes cells in columns: words to the left, numbers to the right.

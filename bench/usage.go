@@ -16,13 +16,13 @@ func ownCPU() (used time.Duration, known bool) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
 }
 
-// cpuTime is the processor time that this process has used, and that of the worker unless it is 0; known is false where the
+// cpuTime is the processor time that this process has used, and that of a peer unless it is 0; known is false where the
 // system does not tell.
-func cpuTime(worker int) (used time.Duration, known bool) {
+func cpuTime(peer int) (used time.Duration, known bool) {
 	used, known = ownCPU()
-	if worker != 0 && known {
+	if peer != 0 && known {
 		var its time.Duration
-		its, known = threadsCPU(worker)
+		its, known = threadsCPU(peer)
 		used += its
 	}
 	return used, known
