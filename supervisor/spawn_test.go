@@ -441,6 +441,10 @@ func TestGroupRestart(t *testing.T) {
 	}})
 	must[int64](t)(add.Call(s.ctx, s.counter("steady"), 5))
 	must[struct{}](t)(leave.Call(s.ctx, s.counter("mortal"), struct{}{}))
+	testkit.Eventually(t, patience, "the mortal has ended", func() bool { // after it has answered
+		_, err := add.Call(s.ctx, s.counter("mortal"), 1)
+		return errors.Is(err, actor.ErrNotFound)
+	})
 	for range 2 {
 		_, err := die.Call(s.ctx, s.counter("brittle"), order{What: "panic"})
 		wantError(t, err, actor.ErrCrashed)
